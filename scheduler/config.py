@@ -32,12 +32,11 @@ class Connection:
     api_url: str = DEFAULT_URL
 
 
-def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
+def read_connection(env: Mapping[str, str] = os.environ) -> Connection:
     """The Scaleway connection. The environment beats the credentials, and these the profile.
 
     Raises ConfigError that names the missing setting.
     """
-    env = os.environ if environ is None else environ
     profile = _profile(env)
     access = env.get("SCW_ACCESS_KEY") or profile.get("access_key", "")
     secret = env.get("SCW_SECRET_KEY") or _credential(env, CREDENTIAL)
@@ -48,12 +47,11 @@ def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
     return Connection(access, secret, organization_id, url)
 
 
-def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Connection | None:
+def read_permissions_connection(env: Mapping[str, str] = os.environ) -> Connection | None:
     """The connection with the second key, which may change IAM rules; None without one.
 
     Organization and address are those of the first key. Raises ConfigError if only half is set.
     """
-    env = os.environ if environ is None else environ
     access = env.get("SCW_IAM_ACCESS_KEY") or _credential(env, IAM_ACCESS)
     secret = env.get("SCW_IAM_SECRET_KEY") or _credential(env, IAM_SECRET)
     if not access and not secret:
@@ -102,15 +100,13 @@ def _profile(env: Mapping[str, str]) -> dict[str, str]:
     return {name: getattr(profile, name) or "" for name in names}
 
 
-def database_url(environ: Mapping[str, str] | None = None) -> str:
+def database_url(env: Mapping[str, str] = os.environ) -> str:
     """The URL of the book's PostgreSQL database; empty if --state has a SQLite book."""
-    env = os.environ if environ is None else environ
     return env.get("COHORTD_DATABASE") or _credential(env, "database-url")
 
 
-def heartbeat_url(environ: Mapping[str, str] | None = None) -> str:
+def heartbeat_url(env: Mapping[str, str] = os.environ) -> str:
     """The URL to call after successful cycles; empty if none is set. Raises ConfigError."""
-    env = os.environ if environ is None else environ
     url = env.get("COHORTD_HEARTBEAT_URL") or _credential(env, "heartbeat-url")
     if url and not url.startswith(("https://", "http://")):
         raise ConfigError("COHORTD_HEARTBEAT_URL is not a URL: begin it with https:// or http://")

@@ -15,19 +15,19 @@ from quotas.book.cycle.catalogues import read_catalogue_needs, save_catalogue
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.state import BookState, load_state
-from quotas.book.reads.snapshot import build_snapshot, in_force
-from quotas.book.reads.status import build_status, undecided
+from quotas.book.reads.status import build_snapshot, build_status, in_force, undecided
 from quotas.book.session import Book
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.enforcement.invariants import InvariantBroken
-from quotas.iam.closing import Closings
+from quotas.iam.closing import Closings, projects_at
+from quotas.ledger.posting import post_due
 from quotas.state.snapshot import Snapshot
 from quotas.view import View
 from scheduler.act.access import (
     NO_CLOSINGS,
+    AccessChanger,
     closing_status,
     decide_access_changes,
-    make_access_changer,
 )
 from scheduler.act.intents import act, sendable_intents
 from scheduler.clock import Clock
@@ -40,7 +40,7 @@ from scheduler.observe.clock_jump import ClockJumpDetector
 from scheduler.observe.provider_stock import ProviderStock
 from scheduler.observe.zones import Observer
 from scheduler.timing import Timing
-from scheduler.views.assemble import assemble_result, meter_runs, post_charges, with_posting
+from scheduler.views.assemble import assemble_result, meter_runs, with_posting
 from scheduler.views.view import build_view
 
 
@@ -107,7 +107,7 @@ class Cycle:
         stock = self.provider_stock.read_stock(state, now_s)
         # 7. Meter the servers and post due charges. Both are pure, and never need decisions.
         metered = meter_runs(state, sweeps, read_s)
-        posting = post_charges(state, metered, now_s)
+        posting = post_due(state.program, state.grants, metered, now_s, state.holds)
         posted = with_posting(state, metered, posting)
         # 8. Decide, purely, from the books as the commit will leave them.
         snapshot = build_snapshot(posted, now_s, self.timing.cycle_s, sweeps, stock)
@@ -117,7 +117,10 @@ class Cycle:
         chain_heads = commit(self.book, result, lease, now_s)
         self.cycle_log.log_commit(chain_heads, result.decisions)
         # 10. Act (network). Only intents that are in the book are sent, and none after a fault.
-        changer = make_access_changer(self.permissions, self.book, lease, self.clock, state.program)
+        changer = None
+        if self.permissions is not None:
+            projects = projects_at(state.program, self.clock.now_s())
+            changer = AccessChanger(self.permissions, self.book, lease, self.clock, projects)
         intents = () if faults else sendable_intents(self.book, state, snapshot.overrides, sweeps)
         sent = act(self.cloud, self.book, lease, self.clock, intents, changer)
         # 11. Publish the view. Metrics and people see only what was committed.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
 from fastapi import Depends, Request
 
 from exporters.api.problems import Problem
-from exporters.api.rate_limit import FixedWindow
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.startup_reads import StartupReads
 from quotas.model.tokens import Token, digest, fingerprint
 
+MINUTE_S = 60
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
 _ASK_OPERATOR = "ask the operator for one ('cohortd token create')."
 
@@ -25,6 +26,23 @@ class RateLimits:
     per_token: int = 600
     writes: int = 60
     failures: int = 30
+
+
+class FixedWindow:
+    """The requests of one minute of the clock. The counts are dropped after it."""
+
+    def __init__(self) -> None:
+        self._began = 0
+        self._counts: dict[Hashable, int] = defaultdict(int)
+
+    def admits(self, key: Hashable, limit: int, now_s: int) -> bool:
+        """Count one request; False if it exceeds the limit of the minute."""
+        began = now_s // MINUTE_S
+        if began != self._began:  # a clock that was set back starts a new minute, too
+            self._began = began
+            self._counts.clear()
+        self._counts[key] += 1
+        return self._counts[key] <= limit
 
 
 class Access:
@@ -99,19 +117,6 @@ def _missing_scope(token: Token, scope: str) -> str:
         f"The token {token.id} has scope {', '.join(token.scopes)}; this needs {scope}: ask the "
         f"operator for a token with --scope {scope}."
     )
-
-
-def bearer(scope: str) -> Callable[[Request], Awaitable[Token]]:
-    """A dependency that answers the token, which must have the scope."""
-
-    async def check(request: Request) -> Token:
-        access: Access = request.app.state.access
-        return access.token(request, scope)
-
-    return check
-
-
-Requester = Annotated[Token, Depends(bearer("request"))]
 
 
 @dataclass(frozen=True, slots=True)

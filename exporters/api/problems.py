@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -46,28 +46,16 @@ class Problem(Exception):
         self.status, self.kind, self.detail = status, kind, detail
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        """The refusal as an answer."""
-        return problem_response(self.status, self.kind, self.detail, self.headers)
-
-
-def problem_response(
-    status: int,
-    kind: str,
-    detail: str,
-    headers: Mapping[str, str] | None = None,
-    errors: Sequence[Mapping[str, str]] = (),
-) -> Response:
-    """A problem document as a response."""
-    body: dict[str, Any] = {
-        "type": f"urn:cohortd:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    if errors:
-        body["errors"] = list(errors)
-    return JSONResponse(body, status, dict(headers or {}), MEDIA_TYPE)
+    def response(self, **more: object) -> Response:
+        """The refusal as a problem document, with more fields if there are any."""
+        body = {
+            "type": f"urn:cohortd:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **more,
+        }
+        return JSONResponse(body, self.status, self.headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -89,7 +77,7 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     detail = f"{first['field']}: {first['message']}. Mend it and send it again; nothing changed."
     malformed = any(each["type"] == "json_invalid" for each in error.errors())
     status, kind = (400, "malformed-json") if malformed else (422, "invalid")
-    return problem_response(status, kind, detail, errors=errors)
+    return Problem(status, kind, detail).response(errors=errors)
 
 
 def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
@@ -102,4 +90,4 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = _ROUTING_DETAILS.get(error.status_code, str(error.detail))
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return problem_response(error.status_code, kind, detail, error.headers)
+    return Problem(error.status_code, kind, detail, error.headers).response()

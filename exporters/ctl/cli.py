@@ -27,7 +27,8 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
-        _fail(_usage(error), error.exit_code)
+        # The sentence is empty if the help was shown.
+        _fail(" ".join(error.format_message().split()), error.exit_code)
     except ApiError as error:
         _fail(str(error), error.code)
     except KeyboardInterrupt:
@@ -35,11 +36,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has closed the pipe
         sys.exit(0)
-
-
-def _usage(error: typer.TyperException) -> str:
-    """The usage error on one line; empty if the help was shown."""
-    return " ".join(error.format_message().split())
 
 
 def _fail(sentence: str, code: int) -> None:

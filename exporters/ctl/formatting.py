@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quotas.messages.levels import LEVELS
@@ -17,8 +17,10 @@ def plain(text: object) -> str:
     return "".join(c if c.isprintable() else " " for c in str(text))
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under titles, in aligned columns."""
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> str:
+    """Rows under titles, in aligned columns; without rows, the text for that if there is one."""
+    if empty and not rows:
+        return empty
     cells = [list(titles), *([plain("-" if c is None else c) for c in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
@@ -61,7 +63,7 @@ def servers_text(answer: Answer) -> str:
         )
         for each in answer["items"]
     ]
-    return table(titles, rows) if rows else "no server is billed now"
+    return table(titles, rows, "no server is billed now")
 
 
 def quota_text(answer: Answer) -> str:
@@ -79,7 +81,7 @@ def notices_text(answer: Answer) -> str:
         for n in answer["items"]
     ]
     titles = ("notice", "state", "deadline", "server", "rule", "text")
-    return table(titles, rows) if rows else "no notice"
+    return table(titles, rows, "no notice")
 
 
 def requests_text(answer: Answer) -> str:
@@ -89,7 +91,7 @@ def requests_text(answer: Answer) -> str:
         for r in answer["items"]
     ]
     titles = ("request", "state", "pool", "GPUs", "for", "detail")
-    return table(titles, rows) if rows else "no request"
+    return table(titles, rows, "no request")
 
 
 def statements_text(answer: Answer) -> str:
@@ -99,7 +101,7 @@ def statements_text(answer: Answer) -> str:
         for s in answer["items"]
     ]
     titles = ("month", "opening", "charged", "closing", "")
-    return table(titles, rows) if rows else "no month has begun"
+    return table(titles, rows, "no month has begun")
 
 
 def statement_text(answer: Answer) -> str:

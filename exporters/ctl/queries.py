@@ -26,13 +26,16 @@ def register(app: typer.Typer) -> None:
 
 def credits(
     need: Annotated[
-        str | None, typer.Option(help="Exit 1 unless so many credits are available.")
+        str | None, typer.Option(help="Exit with 1 if fewer credits are available.")
     ] = None,
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:
     """Show the credits left, the burn and the runway."""
-    needed_ucr = None if need is None else _amount(need)
+    try:
+        needed_ucr = None if need is None else parse_credits(need)
+    except ValueError as error:
+        raise ApiError(f"--need: {error}", BAD_INPUT) from None
     found = show("credits", formatting.credits_text, as_json=as_json, watch=watch)
     short_ucr = 0 if needed_ucr is None else needed_ucr - parse_credits(found["available"])
     if short_ucr > 0:
@@ -56,7 +59,9 @@ def quota(as_json: Json = False, watch: Watch = False) -> None:
 
 
 def explain(
-    decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
+    decision: Annotated[
+        int, typer.Argument(min=1, help="The number of a decision, from 'events'.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Explain a decision: its inputs, and what would change it."""
@@ -87,7 +92,7 @@ def statement(
 
 
 def events(
-    since: Annotated[str, typer.Option(help="A cursor, the `next` of a page before.")] = "0-0",
+    since: Annotated[str, typer.Option(help="A cursor: the `next` of an earlier page.")] = "0-0",
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:
@@ -110,7 +115,6 @@ def events(
 
 
 def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
-    """Every event from a cursor to now."""
     items: list[Any] = []
     while True:
         page = client.get("events", cursor=cursor, limit=200)
@@ -118,10 +122,3 @@ def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
         if not page["items"]:
             return items, cursor
         cursor = str(page["next"])
-
-
-def _amount(text: str) -> int:
-    try:
-        return parse_credits(text)
-    except ValueError as error:
-        raise ApiError(f"--need: {error}", BAD_INPUT) from None

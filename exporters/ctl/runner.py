@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from exporters.ctl.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Keep running; show every change.")]
 Key = Annotated[
-    str | None, typer.Option(help="Makes the write safe to repeat: the same key asks once.")
+    str | None, typer.Option(help="An id of your choice: a repetition with it changes nothing.")
 ]
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"
@@ -44,38 +44,26 @@ def to_json_text(value: object) -> str:
 
 
 def show(
-    path: str,
-    render: Callable[[Any], str],
-    *,
-    as_json: bool,
-    watch: bool = False,
-    **query: str,
+    path: str, render: Callable[[Any], str], *, as_json: bool, watch: bool = False, **query: str
 ) -> Any:
     """Print and return an answer; with `watch` print every change until interrupted."""
-    client = connect()
-    found = client.get(path, 0, **query)
-    printed = _print(found, render, "", as_json=as_json, watch=watch)
-    while watch:
-        MachineClock().wait(WATCH_S)
+    client, printed = connect(), ""
+    while True:
         try:
             found = client.get(path, 0, **query)
         except ApiError as error:
-            if error.code != UNREACHABLE:
+            if not printed or error.code != UNREACHABLE:
                 raise
             typer.echo(f"cohortctl: {error}; trying again", err=True)
-            continue
-        printed = _print(found, render, printed, as_json=as_json, watch=watch)
-    return found
-
-
-def _print(
-    found: Any, render: Callable[[Any], str], printed: str, *, as_json: bool, watch: bool
-) -> str:
-    text = to_json_text(found) if as_json else render(found)
-    if text != printed:
-        redraw = watch and not as_json and typer.get_text_stream("stdout").isatty()
-        typer.echo((CLEAR if redraw else "") + text)
-    return text
+        else:
+            text = to_json_text(found) if as_json else render(found)
+            if text != printed:
+                redraw = watch and not as_json and typer.get_text_stream("stdout").isatty()
+                typer.echo((CLEAR if redraw else "") + text)
+            if not watch:
+                return found
+            printed = text
+        MachineClock().wait(WATCH_S)
 
 
 def send_write(

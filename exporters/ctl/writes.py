@@ -33,8 +33,12 @@ def register(app: typer.Typer) -> None:
 
 def open_request(
     pool: Annotated[str, typer.Argument(help="A pool, as 'quota' lists them.")],
-    gpus: Annotated[int, typer.Argument(min=1, help="GPUs in all, those that run among them.")],
-    for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
+    gpus: Annotated[
+        int, typer.Argument(min=1, help="GPUs in all, including those that run already.")
+    ],
+    for_: Annotated[
+        str, typer.Option("--for", help="How long you need them once they run, such as 2h.")
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "",
     refused_for: Annotated[
         str, typer.Option(help="quota: Scaleway refused your start for the organization's quota.")
@@ -43,7 +47,7 @@ def open_request(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Ask for GPUs of a pool; the owner of lent quota gets it back in this way."""
+    """Ask for GPUs of a pool. If you lent your quota, you get it back this way."""
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
     body |= {"refused_for": refused_for} if refused_for else {}
     send_write("the request", "requests", body, key, wait=wait, as_json=as_json)
@@ -71,7 +75,7 @@ def advance(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Take a part of your next tranche ahead; once for each tranche."""
+    """Make part of your next tranche usable now, once for each tranche."""
     options = {"grant": grant, "amount": amount}
     body = {name: value for name, value in options.items() if value is not None}
     send_write("the advance", "advance", body, key, wait=wait, as_json=as_json)
@@ -79,7 +83,7 @@ def advance(
 
 def notices(
     context: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:

@@ -23,7 +23,6 @@ def daemon() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """The figures at the top."""
     return [
         stat_panel(
             "Leaders",
@@ -60,7 +59,6 @@ def _stats() -> list[Panel]:
 
 
 def _cycle_panels() -> list[Panel]:
-    """Cycles, and the age of the data of each zone."""
     confirmed_s = metric("zone_confirmed_timestamp_seconds")
     return [
         timeseries_panel(
@@ -95,7 +93,6 @@ def _cycle_panels() -> list[Panel]:
 
 
 def _cloud_request_panels() -> list[Panel]:
-    """Requests to the cloud, and their outcomes."""
     failures = _rate_by("operation, reason", "cloud_request_failures_total")
     return [
         timeseries_panel(

@@ -33,7 +33,6 @@ def decisions() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """The figures at the top."""
     return [
         stat_panel(
             "Stops",
@@ -65,7 +64,6 @@ def _stats() -> list[Panel]:
 
 
 def _decision_panels() -> list[Panel]:
-    """Decisions by verb, rule and startup."""
     titles = {
         "Notices": "notify",
         "Stops": "stop",
@@ -99,7 +97,6 @@ def _decision_panels() -> list[Panel]:
 
 
 def _notice_panels() -> list[Panel]:
-    """What became of the notices."""
     used = sum_by("startup, pool", metric("usage_gpus", IN_POOLS))
     share = sum_by("startup, pool", metric("share_gpus"))
     return [
@@ -123,5 +120,4 @@ def _notice_panels() -> list[Panel]:
 
 
 def _increase(verb: str) -> str:
-    """The decisions of a verb in the time shown."""
     return f"increase({metric('decisions_total', verb=verb)}{RANGE})"

@@ -43,7 +43,6 @@ def overview() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """The figures at the top."""
     restricted = sum_by("startup", metric("level", 'level!="open"'))
     ends_soon = f"{sum_by('startup', RUNWAY_S)} < {7 * DAY_S}"
     return [
@@ -88,7 +87,6 @@ def _stats() -> list[Panel]:
 
 
 def _graphs() -> list[Panel]:
-    """Use of the pools over time."""
     capacity = sum_by("pool", metric("pool_gpus"))
     return [
         _startups(),
@@ -116,7 +114,6 @@ def _graphs() -> list[Panel]:
 
 
 def _credits() -> list[Panel]:
-    """Burn of credits, and the next deadlines."""
     return [
         timeseries_panel(
             "Credits available",
@@ -131,7 +128,16 @@ def _credits() -> list[Panel]:
             CREDITS_PER_HOUR,
             stacked=True,
         ),
-        _next_deadlines(),
+        table_panel(
+            "Next deadlines",
+            "When credits are exhausted, when a stop is due, and when credits expire.",
+            [
+                Column("Exhausted at", f"1000 * {metric('exhaustion_timestamp_seconds')}", _DATE),
+                Column("Stop", f"1000 * {metric('next_stop_timestamp_seconds')}", _DATE),
+                Column("Expiry", f"1000 * {metric('expiry_timestamp_seconds')}", _DATE),
+                Column("Would expire", metric("expiring_credits"), CREDITS),
+            ],
+        ),
     ]
 
 
@@ -149,18 +155,5 @@ def _startups() -> Panel:
             Column("Burn an hour", metric("burn_credits_per_hour"), CREDITS),
             Column("In use", IN_USE),
             *(Column(name.capitalize(), metric(f"{name}_gpus")) for name in shares),
-        ],
-    )
-
-
-def _next_deadlines() -> Panel:
-    return table_panel(
-        "Next deadlines",
-        "When credits are exhausted, when a stop is due, and when credits expire.",
-        [
-            Column("Exhausted at", f"1000 * {metric('exhaustion_timestamp_seconds')}", _DATE),
-            Column("Stop", f"1000 * {metric('next_stop_timestamp_seconds')}", _DATE),
-            Column("Expiry", f"1000 * {metric('expiry_timestamp_seconds')}", _DATE),
-            Column("Would expire", metric("expiring_credits"), CREDITS),
         ],
     )

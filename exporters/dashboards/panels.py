@@ -147,19 +147,22 @@ def dashboard(
     `variables` are labels of startups that the reader may choose by.
     """
     found = build.Dashboard(title).uid(uid).description(summary).tags([TAG]).timezone("utc")
-    found = found.time("now-7d", "now").refresh("1m").readonly().link(_dashboard_links())
+    link = build.DashboardLink("cohortd").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
+    link = link.as_dropdown(False).include_vars(True).keep_time(True)
+    found = found.time("now-7d", "now").refresh("1m").readonly().link(link)
     source = build.DatasourceVariable("datasource").label("Data source").type("prometheus")
     found = found.with_variable(source)
     everything = model.VariableOption(selected=True, text="All", value="$__all")
-    for name, series in (
-        ("job", "cohortd_build_info"),
-        ("instance", 'cohortd_build_info{job=~"$job"}'),
-    ):
+    builds = {"job": "cohortd_build_info", "instance": 'cohortd_build_info{job=~"$job"}'}
+    for name, series in builds.items():
         variable = _query_variable(name, series).include_all(True).current(everything)
         found = found.with_variable(variable)
     for name in variables:
         found = found.with_variable(_query_variable(name, metric("level")))
-    found = found.annotation(_stop_annotations())
+    stops = f"increase({metric('decisions_total', verb='stop')}[2m])"
+    query = build.AnnotationQuery().name("Stops").datasource(DATASOURCE).enable(True)
+    query = query.icon_color("red").expr(f"{sum_by('startup, rule', stops)} > 0")
+    found = found.annotation(query)
     for panel in panels:
         found = found.with_panel(panel)
     return found
@@ -205,14 +208,3 @@ def _query_variable(name: str, series: str) -> build.QueryVariable:
     variable = variable.query({"query": query, "refId": name}).definition(query)
     variable = variable.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
     return variable.sort(model.VariableSort.ALPHABETICAL_ASC).multi(True)
-
-
-def _dashboard_links() -> build.DashboardLink:
-    link = build.DashboardLink("cohortd").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
-    return link.as_dropdown(False).include_vars(True).keep_time(True)
-
-
-def _stop_annotations() -> build.AnnotationQuery:
-    stops = f"increase({metric('decisions_total', verb='stop')}[2m])"
-    query = build.AnnotationQuery().name("Stops").datasource(DATASOURCE).enable(True)
-    return query.icon_color("red").expr(f"{sum_by('startup, rule', stops)} > 0")

@@ -30,7 +30,6 @@ def startup() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """The figures at the top."""
     runway_s = f"{metric('exhaustion_timestamp_seconds', CHOSEN)} - time()"
     figures = (
         (
@@ -63,7 +62,6 @@ def _stats() -> list[Panel]:
 
 
 def _credits() -> list[Panel]:
-    """Credits over time."""
     states = ("available", "held", "reserve")
     return [
         timeseries_panel(
@@ -99,7 +97,6 @@ def _credits() -> list[Panel]:
 
 
 def _gpus() -> list[Panel]:
-    """GPUs over time."""
     return [
         timeseries_panel(
             "GPUs by flavor",

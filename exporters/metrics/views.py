@@ -132,7 +132,7 @@ def _gpus(view: View) -> Iterator[Metric]:
 
 SHARES = {
     "nominal": "GPUs guaranteed to a startup.",
-    "share": "GPUs of the division at current demands.",
+    "share": "GPUs a startup gets at current demands.",
     "ceiling": "GPUs a startup may run now.",
     "borrowed": "GPUs of the share above nominal.",
     "lent": "GPUs of the nominal quota that others use.",

@@ -166,9 +166,12 @@ def signed_in(handler: Callable[[Visit], Awaitable[Response]]) -> Handler:
     return authenticated
 
 
-async def page(visit: Visit) -> Response:
-    """The whole page of a founder."""
-    return _page(visit)
+async def page(
+    visit: Visit, status: int = 200, form_values: Mapping[str, str] | None = None
+) -> Response:
+    """The whole page of a founder. `form_values` are the fields of a refused form."""
+    found = page_context(visit.viewer, visit.translator, form_values or {})
+    return visit.render("page.html", found, status)
 
 
 async def now(visit: Visit) -> Response:
@@ -225,7 +228,7 @@ async def request_gpus(visit: Visit) -> Response:
         form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
         body = NewRequest.model_validate(form_values).submitted()
     except (ValidationError, ValueError, Problem):
-        return _page(visit, 422, fields)
+        return await page(visit, 422, fields)
     return await visit.enqueue(key, "request.open", body)
 
 
@@ -289,13 +292,6 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return _problem_page(request, error.status_code, "not-found", error.detail, error.headers or {})
 
 
-def _page(
-    visit: Visit, status: int = 200, form_values: Mapping[str, str] | None = None
-) -> Response:
-    found = page_context(visit.viewer, visit.translator, form_values or {})
-    return visit.render("page.html", found, status)
-
-
 def _sign_in_page(request: Request, reason: str, status: int = 200) -> Response:
     services: PortalServices = request.app.state.services
     now_s = services.read_model.now_s()
@@ -321,14 +317,12 @@ def _problem_page(
 def _base_context(
     request: Request, translator: Translator, session: Session | None = None
 ) -> dict[str, Any]:
-    """The context of every template."""
     services: PortalServices = request.app.state.services
     form = services.sessions.form_token(session) if session else ""
     return {"_": translator, "path": request.url.path, "root": PATH, "form": form}
 
 
 def _remember_language(request: Request, response: Response) -> Response:
-    """Remember the language that a link chose."""
     if request.query_params.get("lang") in languages.LANGUAGES:
         set_cookie(response, request, languages.COOKIE, language(request), YEAR_S)
     return response

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from exporters.api.startup_reads import CreditMovement
 from exporters.portal.i18n import Translator
-from quotas.ledger.forecast import Curve, allowance_ucr
+from quotas.ledger.forecast import allowance_ucr
+from quotas.model.program import Curve
 from quotas.model.units import Period, month_start_s
 from quotas.view import StartupStatus
 
@@ -67,6 +68,11 @@ def burn_down(
         remaining.append((money.as_of_s, now_ucr))
     frame = _Frame(term, max(granted, *(ucr for _, ucr in remaining), 1))
     band, expected = _forecast(frame, status, now_ucr)
+    sentence = translator(
+        "{remaining} of {granted} credits are left.",
+        remaining=translator.credits(now_ucr),
+        granted=translator.credits(granted),
+    )
     return Chart(
         remaining=frame.points(remaining),
         pace=frame.points(_pace_points(granted, term, Curve(curve))),
@@ -78,7 +84,7 @@ def burn_down(
             for ucr in (frame.most_ucr, frame.most_ucr // 2)
         ),
         months=tuple((frame.x(at_s), translator.month_tick(at_s)) for at_s in _months(term)),
-        description=_description(status, translator, now_ucr, granted),
+        description=f"{sentence} {outlook(status, translator)}".rstrip(),
     )
 
 
@@ -122,17 +128,6 @@ def _months(term: Period) -> Iterable[int]:
     while at_s < term.end_s:
         yield at_s
         at_s = month_start_s(at_s, 1)
-
-
-def _description(
-    status: StartupStatus, translator: Translator, now_ucr: int, granted_ucr: int
-) -> str:
-    sentence = translator(
-        "{remaining} of {granted} credits are left.",
-        remaining=translator.credits(now_ucr),
-        granted=translator.credits(granted_ucr),
-    )
-    return f"{sentence} {outlook(status, translator)}".rstrip()
 
 
 def outlook(status: StartupStatus, translator: Translator) -> str:

@@ -25,7 +25,6 @@ _CENT = Decimal("0.01")
 
 
 def _read_texts(language: str) -> Mapping[str, str]:
-    """The texts of a language by their English sentence."""
     with files("exporters.portal").joinpath("locale", f"{language}.po").open("rb") as file:
         return {str(each.id): str(each.string) for each in read_po(file) if each.id}
 

@@ -1,12 +1,14 @@
-"""Rows as frozen values: the fields of a value are selected in order, and fill it by place."""
+"""Rows as frozen values, filled by place in the order of their fields, and inserts of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Column, Connection, Executable, Table
+from sqlalchemy import Column, ColumnElement, Connection, Executable, Insert, Table
+from sqlalchemy.dialects import postgresql, sqlite
 
 from quotas.book.schema.records import Row
 from quotas.book.schema.tables import INTENT, NOTICE, OVERRIDE, OVERUSE, REQUEST, RUN
@@ -18,6 +20,8 @@ from quotas.state.requests import Request
 from quotas.state.snapshot import Overuse
 
 Value = TypeVar("Value")
+IfKnown = Literal["keep", "replace", "add"]
+"""What an insert does with a row whose key exists: nothing, replace it, or add its amounts."""
 
 
 def columns_of(table: Table, kind: type[Any]) -> tuple[Column[Any], ...]:
@@ -46,6 +50,36 @@ def insert_value(connection: Connection, kind: type[Row], value: Value) -> Value
         rows.flush()
         numbered: Value = replace(cast(Any, value), id=row.id)
     return numbered
+
+
+def execute_rows(
+    connection: Connection, statement: Executable, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Execute a statement once for each row. Without rows it does nothing."""
+    each = list(rows)
+    if each:
+        connection.execute(statement, each)
+
+
+def insert_rows(
+    connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]], if_known: IfKnown
+) -> None:
+    """Insert rows, some of which may exist already."""
+    execute_rows(connection, insert_statement(connection.dialect.name, table, if_known), rows)
+
+
+@cache
+def insert_statement(dialect: str, table: Table, if_known: IfKnown) -> Insert:
+    """The statement of such an insert, built once: building it costs more than a few rows do."""
+    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    if if_known == "keep":
+        return statement.on_conflict_do_nothing()
+    keys = [column.name for column in table.primary_key.columns]
+    after: dict[str, ColumnElement[Any]]
+    after = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+    if if_known == "add":
+        after = {name: table.c[name] + added for name, added in after.items()}
+    return statement.on_conflict_do_update(index_elements=keys, set_=after)
 
 
 RUN_FIELDS = columns_of(RUN, Run)

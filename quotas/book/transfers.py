@@ -9,8 +9,8 @@ from functools import cache
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 
+from quotas.book.rows import insert_rows
 from quotas.book.schema.tables import BALANCE, ENTRY, TRANSFER
-from quotas.book.upserts import insert_or_add
 from quotas.ledger.corrections import Refused
 from quotas.ledger.recorded import HASHED
 from quotas.ledger.transfers import Transfer
@@ -134,8 +134,8 @@ def _update_balances(connection: Connection, moved: Mapping[str, int]) -> None:
         if abs(amount_ucr) > LARGEST_INT64:
             raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
     _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
-    added = [{"a": a, "m": m} for a, m in sorted(moved.items())]
-    connection.execute(insert_or_add(connection, BALANCE, "account", "amount_ucr"), added)
+    added = [{"account": account, "amount_ucr": ucr} for account, ucr in sorted(moved.items())]
+    insert_rows(connection, BALANCE, added, "add")
 
 
 _BALANCES_OF = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(

@@ -51,6 +51,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from quotas.book.address import Address, BookError
 from quotas.book.cycle.state import IS_UNPOSTED
 from quotas.book.reads.overrides import LAST_POWEROFFS
+from quotas.book.rows import insert_statement
 from quotas.book.schema.tables import (
     BALANCE,
     DECISION,
@@ -78,7 +79,6 @@ from quotas.book.schema.tables import (
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.book.upserts import insert_or_replace
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.model.units import DAY_S
 from quotas.state.notices import LIVE_INTENTS, NOTICES_WITH_INTENTS
@@ -277,7 +277,7 @@ def _copy_table(copied: _Copied, source: Connection, target: Connection) -> None
 
 
 def _write(table: Table, target: Connection, rows: Iterable[Row[Any]]) -> None:
-    statement = str(insert_or_replace(target, table).compile(dialect=target.dialect))
+    statement = str(insert_statement("sqlite", table, "replace").compile(dialect=target.dialect))
     for batch in _batches(rows):
         target.exec_driver_sql(statement, [tuple(row) for row in batch])
 

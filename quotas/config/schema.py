@@ -190,6 +190,7 @@ Amount = Annotated[int, BeforeValidator(_amount)]
 Seconds = Annotated[int, BeforeValidator(_duration)]
 Pause = Annotated[int, BeforeValidator(_pause)]
 Moment = Annotated[date, PlainValidator(_moment)]
+_TEXT_OF_ENUM = Field(strict=False)
 Gpus = Annotated[int, Field(ge=0, le=MOST_GPUS)]
 Quotas = dict[Name, Gpus]
 
@@ -337,8 +338,8 @@ POLICY_KEYS = (
               gt, "operators no longer get the daily chain heads"),
     PolicyKey("stop.latency", "stop_latency_s", Seconds, format_duration,
               gt, "the reserve for the time of a stop is smaller"),
-    PolicyKey("pacing.curve", "pacing_curve", Curve, str),
-    PolicyKey("pacing.action", "pacing_action", PaceAction, str),
+    PolicyKey("pacing.curve", "pacing_curve", Annotated[Curve, _TEXT_OF_ENUM], str),
+    PolicyKey("pacing.action", "pacing_action", Annotated[PaceAction, _TEXT_OF_ENUM], str),
     PolicyKey("pacing.daily_burn", "daily_burn_ucr", Amount | None,
               lambda amount_ucr: "none" if amount_ucr is None else format_credits(amount_ucr)),
     PolicyKey("disruption_budget.part", "disruption_budget_ppm", _Part, format_credits,
@@ -378,7 +379,7 @@ class ProgramTable(_Table):
 
     name: Name
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    mode: Annotated[Mode, Field(strict=False)] = Mode.SHADOW
+    mode: Annotated[Mode, _TEXT_OF_ENUM] = Mode.SHADOW
     budget: Amount
     prices: Prices = "fixed"
     zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quotas.model.units import DAY_S
-from quotas.rules.registry import stop_rule
+from quotas.rules.registry import STOP_BY_NAME
 from quotas.state.notices import Notice
 from quotas.state.snapshot import WINDOW_S, Snapshot
 
@@ -35,7 +35,7 @@ class DisruptionBudget:
 
     def is_expected(self, notice: Notice) -> bool:
         """Whether somebody asked for this stop, or it was announced a day ahead."""
-        rule = stop_rule(notice.rule)
+        rule = STOP_BY_NAME[notice.rule]
         if rule.is_ordered or self.overrides.on("approve", str(notice.id)):
             return True
         if notice.deadline_s - notice.opened_s >= EXPECTED_AFTER_S:

@@ -1,8 +1,8 @@
 """Position: what each request waits for, its place in the queue, and when it may be met.
 
-Nothing is promised here that is not known: an instant is given where GPUs are free now, or
-will be by notices, ends and steps of capacity that stand today; else it is not known, and
-where a borrower keeps what is asked back, it is said why.
+A position promises nothing that is not known. It has an instant if GPUs are free now, or will be
+free by today's notices, ends and steps of capacity. If a borrower keeps what is asked back, the
+position says why.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any
 from quotas.model.program import Mode, Program
 from quotas.rules import reclaim
 from quotas.rules.context import Context
-from quotas.shares.allocation import Share
+from quotas.shares.allocation import Share, requests_in_demand
 from quotas.shares.claims import free_gpus
-from quotas.shares.demand import requests_in_demand
 from quotas.state.facts import TypedMessage
 from quotas.state.notices import Notice, NoticeState
 from quotas.state.requests import Request, in_order
@@ -27,16 +26,8 @@ FutureCapacity = tuple[int, int]
 """An instant, and GPUs that are free from then on."""
 
 _UNDER_WAY = frozenset({NoticeState.OPEN, NoticeState.EXECUTING})
-WAITS_FOR = {
-    "credits": "credits",
-    "pace": "limit",
-    "daily-burn": "limit",
-    "policy": "limit",
-    "limit": "limit",
-    "borrowing_limit": "limit",
-    "weight": "limit",
-    "lending_limit": "capacity",
-}
+_LIMITS = ("pace", "daily-burn", "policy", "limit", "borrowing_limit", "weight")
+WAITS_FOR = {"credits": "credits", "lending_limit": "capacity"} | dict.fromkeys(_LIMITS, "limit")
 """What a request waits for, by what limits its share; for every other limit it is capacity."""
 
 
@@ -119,7 +110,7 @@ def queue_positions(
     by_pool: dict[str, list[Request]] = defaultdict(list)
     for request in in_order(each for each in requests if each.is_live):
         by_pool[request.pool].append(request)
-    notices = tuple(notices)
+    reclaims = [notice for notice in notices if notice.rule == reclaim.RULE.name]
     live = [each for own in by_pool.values() for each in own]
     demanding = requests_in_demand(live, cycle.blocked)
     free = free_gpus(cycle.snapshot, cycle.shares, cycle.usage, demanding)
@@ -127,11 +118,7 @@ def queue_positions(
     for pool, asked in sorted(by_pool.items()):
         own = {share.startup: share for share in cycle.shares if share.pool == pool}
         given = [overuse for overuse in cycle.overuses if overuse.pool == pool]
-        of = [
-            n
-            for n in notices
-            if n.rule == reclaim.RULE.name and reclaim.pool_of_episode(n.episode) == pool
-        ]
+        of = [n for n in reclaims if reclaim.pool_of_episode(n.episode) == pool]
         context = QueueContext(cycle, pool, own, asked, given, of, free.get(pool, 0))
         found += _queue_of_pool(context)
     return tuple(found)
@@ -145,13 +132,13 @@ def _queue_of_pool(context: QueueContext) -> Iterable[QueuePosition]:
     for request in asked:
         sums[request.startup] += request.gpus
         targets[request.id] = sums[request.startup]
-    waiting = sorted(
-        (each for each in asked if each.met_s is None),
-        key=lambda e: (
-            e.startup in context.cycle.blocked,
-            _beyond_nominal(context, e, targets[e.id]),
-        ),
-    )
+
+    def order(request: Request) -> tuple[bool, bool]:
+        startup = context.program.startup(request.startup)
+        nominal = startup.nominal.get(context.pool, 0) if startup else 0
+        return request.startup in context.cycle.blocked, targets[request.id] > nominal
+
+    waiting = sorted((each for each in asked if each.met_s is None), key=order)
     free = context.free
     for place, request in enumerate(waiting, 1):
         share = context.shares.get(request.startup)
@@ -165,14 +152,8 @@ def _queue_of_pool(context: QueueContext) -> Iterable[QueuePosition]:
             why = TypedMessage("position.met", request.met_s + request.duration_s)
             if request.startup in context.cycle.blocked:
                 why = TypedMessage("position.nothing-kept", _closed(context, request)[2].facts)
-            yield QueuePosition(
-                request, 0, len(waiting), "nothing", request.met_s, why, context.now_s
-            )
-
-
-def _beyond_nominal(context: QueueContext, request: Request, target: int) -> bool:
-    startup = context.program.startup(request.startup)
-    return startup is None or target > startup.nominal.get(context.pool, 0)
+            of, met_s = len(waiting), request.met_s
+            yield QueuePosition(request, 0, of, "nothing", met_s, why, context.now_s)
 
 
 Wait = tuple[str, int | None, TypedMessage]
@@ -196,18 +177,13 @@ def _waits(
     if missing <= free:
         return "nothing", context.now_s, TypedMessage("position.free", None)
     holders = [overuse for overuse in context.overuses if overuse.owner is not None]
-    expected_s = _instant(
-        context,
-        missing - free,
-        [*_given_back(context, request.startup), *_ends(context, request, "usage")],
-    )
+    freed = [*_given_back(context, request.startup), *_ends(context, request, "usage")]
+    expected_s = _instant(context, missing - free, freed)
     if not holders:
         return "capacity", expected_s, TypedMessage("position.in-use", None)
     kept = (_why_kept(context, each, request.startup) for each in holders if expected_s is None)
-    lent = Lent(
-        borrowers=tuple((each.startup, each.gpus) for each in holders),
-        kept=tuple(each for each in kept if each is not None),
-    )
+    borrowers = tuple((each.startup, each.gpus) for each in holders)
+    lent = Lent(borrowers, tuple(each for each in kept if each is not None))
     return "lent-quota", expected_s, TypedMessage("position.lent", lent)
 
 
@@ -261,24 +237,18 @@ def _given_back(context: QueueContext, owner: str) -> Iterable[FutureCapacity]:
     if context.program.mode != "enforce":
         return
     gpus = {run.server_id: run.gpus for run in context.snapshot.runs.values() if run.end_s is None}
-    free_to_go = {
-        startup
-        for startup in {notice.startup for notice in context.notices}
-        if not context.snapshot.overrides.stop_freeze(startup)
-        and not _against(context, startup, owner)
-    }
+    overrides = context.snapshot.overrides
+    borrowers = {n.startup for n in context.notices if not overrides.stop_freeze(n.startup)}
+    free_to_go = {name for name in borrowers if not _against(context, name, owner)}
     for notice in context.notices:
         if notice.startup in free_to_go and notice.state in _UNDER_WAY:
             yield max(notice.deadline_s, context.now_s), gpus.get(notice.server_id, 0)
 
 
 def _against(context: QueueContext, borrower: str, owner: str) -> reclaim.Obstacle | None:
-    """Why a borrower's servers would not serve the owner; of the book alone it is not known."""
-    return (
-        reclaim.obstacle(context.cycle, context.pool, borrower, owner)
-        if context.snapshot.sweeps
-        else None
-    )
+    """Why a borrower's servers would not serve the owner. Without sweeps nobody knows."""
+    is_swept = bool(context.snapshot.sweeps)
+    return reclaim.obstacle(context.cycle, context.pool, borrower, owner) if is_swept else None
 
 
 def _reserved(context: QueueContext, request: Request) -> Iterable[FutureCapacity]:

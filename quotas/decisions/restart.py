@@ -7,15 +7,13 @@ once that rule no longer applies and the credits carry them.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from quotas.decisions.verbs import Restart
 from quotas.model.observation import Server
 from quotas.model.program import Mode
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
 from quotas.rules.credits import carry_s, is_exhausted
-from quotas.rules.registry import stop_rule
+from quotas.rules.registry import STOP_BY_NAME
 from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import UNDONE_FOR_S
 
@@ -35,11 +33,8 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
         override = snapshot.overrides.on("undo", notice.server_id)
         undone = override is not None and override.value == str(notice.id)
         if override is not None and undone and snapshot.now_s < override.at_s + UNDONE_FOR_S:
-            found[notice.id] = Restart(
-                startup=notice.startup,
-                server=notice.server_name,
-                by="undo",
-                **asdict(override.facts),
+            found[notice.id] = Restart.of(
+                notice, server=notice.server_name, by="undo", override=override.facts
             )
         elif _resumes(context, notice):
             server = seen.get(notice.server_id)
@@ -49,20 +44,16 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
             needed_s = carry_s(snapshot.program.policy)
             if rate is not None and available_ucr * HOUR_S > wanted * needed_s:
                 restart_ucr_per_h[notice.startup] = wanted
-                found[notice.id] = Restart(
-                    startup=notice.startup,
-                    server=notice.server_name,
-                    by="auto_resume",
-                    available_ucr=available_ucr,
-                    rates_ucr_per_h=wanted,
-                    carry_s=needed_s,
+                sums = {"available_ucr": available_ucr, "rates_ucr_per_h": wanted}
+                found[notice.id] = Restart.of(
+                    notice, server=notice.server_name, by="auto_resume", carry_s=needed_s, **sums
                 )
     return found
 
 
 def _resumes(context: Context, notice: Notice) -> bool:
     startup = context.snapshot.program.startup(notice.startup)
-    if startup is None or not startup.auto_resume or not stop_rule(notice.rule).resumable:
+    if startup is None or not startup.auto_resume or not STOP_BY_NAME[notice.rule].resumable:
         return False
     late = context.now_s > (notice.off_s or 0) + RESUME_WITHIN_S
     if late or is_exhausted(context, notice.startup):

@@ -7,21 +7,17 @@ condition under which the facts hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from quotas.model.units import HOUR_S
-from quotas.state.facts import OverrideFacts
+from quotas.state.facts import OVERRIDE_PART, DecisionFacts, OverrideFacts
 
-
-def always(facts: object) -> bool:
-    """The condition of kinds that only record what was observed or said."""
-    return True
+RELEASES = frozenset({"", "resolved", "mode", "unwanted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(DecisionFacts):
     """How a notice ended: the state in which its server was seen, and what released it."""
 
     server: str
@@ -30,18 +26,14 @@ class Outcome:
     mode: str | None = None
     was: str | None = None
 
-
-RELEASES = frozenset({"", "resolved", "mode", "unwanted"})
-
-
-def outcome_holds(facts: Outcome) -> bool:
-    """Whether the release is a known one, and names the modes where the mode released it."""
-    is_complete = facts.ended_by != "mode" or (facts.mode is not None and facts.mode != facts.was)
-    return facts.ended_by in RELEASES and is_complete
+    def holds(self) -> bool:
+        """Whether the release is a known one, and names the modes where the mode released it."""
+        is_complete = self.ended_by != "mode" or (self.mode is not None and self.mode != self.was)
+        return self.ended_by in RELEASES and is_complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deferral:
+class Deferral(DecisionFacts):
     """A stop for which the disruption budget of the hour has no room."""
 
     server: str
@@ -49,14 +41,13 @@ class Deferral:
     counted_gpus: int
     most_gpus: int
 
-
-def deferral_holds(facts: Deferral) -> bool:
-    """Whether the stop would exceed the budget."""
-    return facts.counted_gpus + facts.gpus > facts.most_gpus
+    def holds(self) -> bool:
+        """Whether the stop would exceed the budget."""
+        return self.counted_gpus + self.gpus > self.most_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
+class Extension(DecisionFacts):
     """A notice that fell due while stops waited, and has the minimum notice again."""
 
     server: str
@@ -64,67 +55,49 @@ class Extension:
     resumed_s: int
     deadline_s: int
 
-
-def extension_holds(facts: Extension) -> bool:
-    """Whether stops resumed after the notice was due, and the new deadline is later."""
-    return facts.was_due_s < facts.resumed_s < facts.deadline_s
+    def holds(self) -> bool:
+        """Whether stops resumed after the notice was due, and the new deadline is later."""
+        return self.was_due_s < self.resumed_s < self.deadline_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restart:
+class Restart(DecisionFacts):
     """Why a server is powered on again: an undone stop, or `auto_resume`.
 
-    The four fields of the override are there after an undone stop, the next three for
-    `auto_resume`.
+    `override` undid the stop. The last three fields are there for `auto_resume`.
     """
 
     startup: str
     server: str
     by: str
-    actor: str | None = None
-    override_s: int | None = None
-    override_reason: str | None = None
-    until_s: int | None = None
+    override: OverrideFacts | None = field(default=None, metadata=OVERRIDE_PART)
     available_ucr: int | None = None
     rates_ucr_per_h: int | None = None
     carry_s: int | None = None
 
-    @property
-    def override(self) -> OverrideFacts:
-        """The override that undid the stop."""
-        assert self.actor is not None and self.override_s is not None
-        return OverrideFacts(
-            actor=self.actor,
-            override_s=self.override_s,
-            override_reason=self.override_reason or "",
-            until_s=self.until_s,
-        )
-
-
-def restart_holds(facts: Restart) -> bool:
-    """Whether an operator undid the stop, or the credits carry what `auto_resume` starts."""
-    if facts.by == "undo":
-        return facts.actor is not None and facts.override_s is not None
-    if facts.available_ucr is None or facts.rates_ucr_per_h is None or facts.carry_s is None:
-        return False
-    carried = facts.available_ucr * HOUR_S > facts.rates_ucr_per_h * facts.carry_s
-    return facts.by == "auto_resume" and carried
+    def holds(self) -> bool:
+        """Whether an operator undid the stop, or the credits carry what `auto_resume` starts."""
+        if self.by == "undo":
+            return self.override is not None
+        if self.available_ucr is None or self.rates_ucr_per_h is None or self.carry_s is None:
+            return False
+        carried = self.available_ucr * HOUR_S > self.rates_ucr_per_h * self.carry_s
+        return self.by == "auto_resume" and carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reminder:
+class Reminder(DecisionFacts):
     """How long a notice still runs."""
 
     left_s: int
 
-
-def reminder_holds(facts: Reminder) -> bool:
-    """Whether the deadline lies ahead."""
-    return facts.left_s > 0
+    def holds(self) -> bool:
+        """Whether the deadline lies ahead."""
+        return self.left_s > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class Breach(DecisionFacts):
     """By how many seconds a notice was shorter than what the startup was promised.
 
     `sent_s` and `opened_s` are there where the stop was sent early; without them no channel
@@ -139,17 +112,16 @@ class Breach:
     sent_s: int | None = None
     opened_s: int | None = None
 
-
-def breach_holds(facts: Breach) -> bool:
-    """Whether seconds were missing, and as many as the instants say."""
-    if facts.sent_s is None or facts.opened_s is None:
-        return facts.short_s > 0
-    missing_s = facts.deadline_s - max(facts.sent_s, facts.opened_s)
-    return facts.short_s > 0 and missing_s == facts.short_s
+    def holds(self) -> bool:
+        """Whether seconds were missing, and as many as the instants say."""
+        if self.sent_s is None or self.opened_s is None:
+            return self.short_s > 0
+        missing_s = self.deadline_s - max(self.sent_s, self.opened_s)
+        return self.short_s > 0 and missing_s == self.short_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
+class Acknowledgement(DecisionFacts):
     """Who acknowledged which notice."""
 
     actor: str
@@ -157,7 +129,7 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snooze:
+class Snooze(DecisionFacts):
     """Who moved a deadline, from when to when, and why; `key` names a repeated command."""
 
     actor: str
@@ -166,14 +138,13 @@ class Snooze:
     reason: str
     key: str | None = None
 
-
-def snooze_holds(facts: Snooze) -> bool:
-    """Whether the deadline moved later."""
-    return facts.to_s > facts.from_s
+    def holds(self) -> bool:
+        """Whether the deadline moved later."""
+        return self.to_s > self.from_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelTest:
+class ChannelTest(DecisionFacts):
     """Who tried the channels of which startup."""
 
     startup: str
@@ -181,7 +152,7 @@ class ChannelTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelfAdvance:
+class SelfAdvance(DecisionFacts):
     """What a startup took ahead of a tranche, of how much at most, and what remains in it."""
 
     startup: str
@@ -192,14 +163,13 @@ class SelfAdvance:
     left_ucr: int
     begins_s: int
 
-
-def advance_holds(facts: SelfAdvance) -> bool:
-    """Whether something was taken, within the bound."""
-    return 0 < facts.amount_ucr <= facts.most_ucr
+    def holds(self) -> bool:
+        """Whether something was taken, within the bound."""
+        return 0 < self.amount_ucr <= self.most_ucr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(DecisionFacts):
     """Who gave back the revoked rules of a startup, and why."""
 
     startup: str
@@ -207,49 +177,24 @@ class Release:
     override_reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
-    """A startup that may start servers no more, or may again, and the restriction behind it."""
-
-    startup: str
-    action: str
-    by: str
-    restriction: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of decision: the type of its facts, and the condition under which they hold."""
-
-    facts: type
-    holds: Callable[[Any], bool] = always
-
-
+KINDS: Mapping[str, type[DecisionFacts]] = {
+    "outcome": Outcome,
+    "disruption-budget": Deferral,
+    "extend": Extension,
+    "restart": Restart,
+    "remind": Reminder,
+    "acknowledge": Acknowledgement,
+    "snooze": Snooze,
+    "test": ChannelTest,
+    "advance": SelfAdvance,
+    "release": Release,
+    "breach": Breach,
+}
+"""The facts of each kind. A verb of the same name stores them, whatever the rule."""
 BY_VERB = {
     "executed": "outcome",
     "cancelled": "outcome",
     "restarted": "outcome",
     "defer": "disruption-budget",
-    "extend": "extend",
-    "restart": "restart",
-    "remind": "remind",
-    "acknowledge": "acknowledge",
-    "snooze": "snooze",
-    "test": "test",
-    "release": "release",
-    "breach": "breach",
 }
-"""The verbs whose decisions store facts of their own, whatever the rule."""
-KINDS = {
-    "outcome": Kind(Outcome, outcome_holds),
-    "disruption-budget": Kind(Deferral, deferral_holds),
-    "extend": Kind(Extension, extension_holds),
-    "restart": Kind(Restart, restart_holds),
-    "remind": Kind(Reminder, reminder_holds),
-    "acknowledge": Kind(Acknowledgement),
-    "snooze": Kind(Snooze, snooze_holds),
-    "test": Kind(ChannelTest),
-    "advance": Kind(SelfAdvance, advance_holds),
-    "release": Kind(Release),
-    "breach": Kind(Breach, breach_holds),
-}
+"""The kinds of the other verbs that store facts of their own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from quotas.decisions.record import make_decision
 from quotas.decisions.restart import restarts
@@ -11,16 +12,15 @@ from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
 from quotas.enforcement.stop_lifecycle import StopLifecycle
 from quotas.enforcement.stop_problems import stop_problems
-from quotas.ledger.forecast import Pace
 from quotas.model.program import Mode
 from quotas.rules import reclaim
-from quotas.rules.context import Context, Restriction, Violation
+from quotas.rules.context import Context, Violation
 from quotas.rules.deferral import deferred_gpus
 from quotas.rules.overuse import changed_overuse
 from quotas.rules.prepare import prepare
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
-from quotas.shares.allocation import Share, usage_of
+from quotas.shares.allocation import usage_of
 from quotas.state.facts import TypedMessage
 from quotas.state.notices import (
     LIVE_NOTICES,
@@ -31,7 +31,7 @@ from quotas.state.notices import (
     resolve_intents,
 )
 from quotas.state.requests import RULE as REQUEST
-from quotas.state.requests import Outcome, Request, RequestState, advance_requests
+from quotas.state.requests import Request, RequestState, advance_requests
 from quotas.state.requests import edges as request_edges
 from quotas.state.snapshot import Decision, Overuse, Snapshot
 
@@ -61,26 +61,6 @@ class DecideResult:
     deferred_gpus: Mapping[str, int] = field(default_factory=dict)
     stop_problems: tuple[TypedMessage, ...] = ()
 
-    @property
-    def restrictions(self) -> Mapping[str, Restriction]:
-        """What restricts each startup."""
-        return self.context.restrictions
-
-    @property
-    def shares(self) -> tuple[Share, ...]:
-        """The pools as they are divided."""
-        return self.context.shares
-
-    @property
-    def current_overuses(self) -> tuple[Overuse, ...]:
-        """Every current overuse."""
-        return self.context.overuses
-
-    @property
-    def paces(self) -> Mapping[str, Pace]:
-        """The pace of each startup."""
-        return self.context.paces
-
 
 def decide(snapshot: Snapshot) -> DecideResult:
     """Decide one cycle. Raises InvariantBroken.
@@ -91,10 +71,8 @@ def decide(snapshot: Snapshot) -> DecideResult:
     #    later step waits for a stop that is done.
     intents = sorted(snapshot.intents, key=lambda each: each.id or 0)
     latency_s = snapshot.stop_latency_s
-    resolved = {
-        intent.id: intent
-        for intent in resolve_intents(intents, snapshot.sweeps, latency_s, snapshot.now_s)
-    }
+    ended = resolve_intents(intents, snapshot.sweeps, latency_s, snapshot.now_s)
+    resolved = {intent.id: intent for intent in ended}
 
     # 2. Advance the requests at what runs now. Requests that ended are no demand any more.
     usage = usage_of(snapshot.program, snapshot.runs.values())
@@ -106,7 +84,7 @@ def decide(snapshot: Snapshot) -> DecideResult:
     context = prepare(snapshot, live.values(), usage)
     work = StopLifecycle(context, resolved)
     if snapshot.program.mode is Mode.OFF:
-        return _checked(_withdraw_all(work), work)
+        return _withdraw_all(work)
 
     # 4. Ask each stop rule which servers may not go on, and leave out the exempt ones.
     found = [violation for rule in STOP_RULES for violation in rule.find(context)]
@@ -121,29 +99,29 @@ def decide(snapshot: Snapshot) -> DecideResult:
     for rule in ANNOUNCEMENT_RULES:
         for announcement in rule.find(context):
             work.announce(rule, announcement)
-    work.decisions += [_request_decision(request, outcome) for request, outcome in outcomes]
+    for request, outcome in outcomes:
+        verb = "fulfil" if request.state is RequestState.FULFILLED else "finish"
+        of, episode = (request.startup, ""), f"request:{request.id}"
+        work.decisions.append(make_decision(of, REQUEST, verb, episode, outcome))
     if snapshot.program.mode is Mode.ENFORCE:
         work.restart(restarts(context, work.seen))
 
     # 7. Say when something falls due next, and check the result before anybody acts on it.
     current = tuple(work.current.values())
-    result = DecideResult(
-        context=context,
-        decisions=tuple(work.decisions),
-        notices=work.changed,
-        intents=(*resolved.values(), *work.new_intents),
+    concerned = (*current, *snapshot.enforcement.past)
+    return _result(
+        work,
         edges=_edges(context, current, work.intents, live.values()),
         requests=requests,
         overuses=changed_overuse(snapshot, context.overuses),
         deferred_gpus=deferred_gpus(context),
-        stop_problems=stop_problems(
-            (*current, *snapshot.enforcement.past), work.intents, work.seen
-        ),
+        stop_problems=stop_problems(concerned, work.intents, work.seen),
     )
-    return _checked(result, work)
 
 
-def _checked(result: DecideResult, work: StopLifecycle) -> DecideResult:
+def _result(work: StopLifecycle, **found: Any) -> DecideResult:
+    decisions, intents = tuple(work.decisions), (*work.resolved.values(), *work.new_intents)
+    result = DecideResult(decisions, work.changed, intents, work.context, **found)
     check(result.context, work.intents, result.overuses)
     return result
 
@@ -161,7 +139,8 @@ def _follow_notices(work: StopLifecycle, violations: Violations) -> None:
     notices = context.snapshot.notices
     for notice in sorted(notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         violation = violations.get(notice.subject)
-        if _is_blind(context, notice):
+        pool = reclaim.pool_of_episode(notice.episode) if notice.rule == reclaim.RULE.name else ""
+        if pool in context.pools_with_unknown_zones:
             work.abandon(notice, IntentCode.ZONE_UNKNOWN)
         elif violation is not None and violation.episode in suspended:
             work.abandon(notice, IntentCode.STOCK_UNREAD)
@@ -174,31 +153,12 @@ def _follow_notices(work: StopLifecycle, violations: Violations) -> None:
             work.open_notice(violations[subject])
 
 
-def _is_blind(context: Context, notice: Notice) -> bool:
-    """Whether a notice is of a reclaim in a pool with a zone that is not known."""
-    if notice.rule != reclaim.RULE.name:
-        return False
-    return reclaim.pool_of_episode(notice.episode) in context.pools_with_unknown_zones
-
-
 def _withdraw_all(work: StopLifecycle) -> DecideResult:
     """In mode off nothing is asked of anybody: every notice is cancelled."""
     work.close_finished({})
     for notice in sorted(work.context.snapshot.notices, key=lambda n: n.id or 0):
         work.follow(notice, None)
-    return DecideResult(
-        context=work.context,
-        decisions=tuple(work.decisions),
-        notices=work.changed,
-        intents=(*work.resolved.values(), *work.new_intents),
-        edges=_edges(work.context, (), (), ()),
-    )
-
-
-def _request_decision(request: Request, outcome: Outcome) -> Decision:
-    """A request was met, or ended."""
-    verb = "fulfil" if request.state is RequestState.FULFILLED else "finish"
-    return make_decision((request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome)
+    return _result(work, edges=_edges(work.context, (), (), ()))
 
 
 def _edges(

@@ -40,12 +40,8 @@ def reminder_due(notice: Notice, now_s: int) -> int | None:
 
 def reminder_edges(notices: Iterable[Notice]) -> set[int]:
     """The instants at which reminders of open notices fall due."""
-    return {
-        notice.deadline_s - before_s
-        for notice in notices
-        if notice.state is NoticeState.OPEN
-        for before_s in _reminders(notice)
-    }
+    open_ones = (notice for notice in notices if notice.state is NoticeState.OPEN)
+    return {n.deadline_s - before_s for n in open_ones for before_s in _reminders(n)}
 
 
 def _reminders(notice: Notice) -> list[int]:
@@ -94,13 +90,8 @@ def notice_shortfall(
     """
     if notice.id is None or notice.is_breached or notice.mode is not Mode.ENFORCE:
         return None
-    breach = Breach(
-        startup=notice.startup,
-        server=notice.server_name,
-        notice=notice.id,
-        deadline_s=notice.deadline_s,
-        short_s=promised_s,
-    )
+    server, id = notice.server_name, notice.id
+    breach = Breach.of(notice, server=server, notice=id, short_s=promised_s, opened_s=None)
     own = [i for i in intents if i.notice_id == notice.id and i.state in _EFFECTIVE]
     sent = [i.sent_s for i in own if i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:

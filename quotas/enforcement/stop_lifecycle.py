@@ -44,7 +44,7 @@ from quotas.enforcement.stop_problems import may_stop
 from quotas.model.observation import Complete, Server
 from quotas.model.program import Mode
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
-from quotas.rules.registry import stop_rule
+from quotas.rules.registry import STOP_BY_NAME
 from quotas.state.facts import to_json
 from quotas.state.notices import (
     SEND_WITHIN_S,
@@ -99,15 +99,17 @@ class StopLifecycle:
         sweep = self.snapshot.sweeps.get(notice.zone)
         if not isinstance(sweep, Complete):
             return  # unknown is not empty: the promise stands, nothing is done
-        server = self.seen.get(notice.server_id)
+        server, mode = self.seen.get(notice.server_id), self.snapshot.program.mode
         if server is None or not server.is_billable:
             off = replace(notice, off_s=self.snapshot.now_s)
             is_ours = notice.state is NoticeState.EXECUTING
             end = NoticeState.EXECUTED if is_ours else NoticeState.CANCELLED
             self._finish(off, end, server.state if server else "gone")
-        elif violation is None or _is_superseded(notice, violation, self.snapshot.program.mode):
+        elif violation is None or _is_superseded(notice, violation, mode):
             if not self._is_sent(notice):  # else what was sent tells how it ends
-                released = self._released_by(notice)
+                released = {"ended_by": "resolved"}
+                if notice.mode != mode:
+                    released = {"ended_by": "mode", "mode": mode, "was": notice.mode}
                 self._finish(notice, NoticeState.CANCELLED, server.state, **released)
         elif notice.state is not NoticeState.SHADOW and self.snapshot.now_s >= notice.deadline_s:
             self._at_deadline(notice, violation, server)
@@ -170,19 +172,10 @@ class StopLifecycle:
             # What was left of it, and never more than a new one: the end does not wait.
             opened_s = before.opened_s
             deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
-        notice = Notice(
-            startup=run.startup,
-            server_id=run.server_id,
-            server_name=run.server_name,
-            zone=run.zone,
-            rule=violation.rule,
-            episode=violation.episode,
-            mode=self.snapshot.program.mode,
-            opened_s=opened_s,
-            deadline_s=deadline_s,
-            facts=self._facts(violation, goes_on_s=None if before is None else opened_s),
-        )
-        self._record(notice, "notify", violation.facts)
+        server = (run.startup, run.server_id, run.server_name, run.zone)
+        of = (*server, violation.rule, violation.episode, self.snapshot.program.mode)
+        facts = self._facts(violation, goes_on_s=None if before is None else opened_s)
+        self._record(Notice(*of, opened_s, deadline_s, facts), "notify", violation.facts)
 
     def announce(self, rule: AnnouncementRule, found: Announcement) -> None:
         """Announce a fact once; it moves nothing."""
@@ -239,7 +232,7 @@ class StopLifecycle:
 
     def _earlier_notice(self, violation: Violation) -> Notice | None:
         """The notice that a restarted server had under the same cause, in the same mode."""
-        if not stop_rule(violation.rule).notice_survives_restart:
+        if not STOP_BY_NAME[violation.rule].notice_survives_restart:
             return None
         for notice in self._past_of(violation.subject):
             same = notice.episode == violation.episode
@@ -262,8 +255,12 @@ class StopLifecycle:
         begun = notice.state is NoticeState.EXECUTING
         if begun and (self._is_retrying(notice) or not may_stop(server)):
             return  # what cannot be stopped now takes nobody's place with the guard
-        if not self.disruption_budget.allows(notice, self.gpus.get(notice.server_id, 0)):
-            self._defer(notice)
+        budget, gpus = self.disruption_budget, self.gpus.get(notice.server_id, 0)
+        if not budget.allows(notice, gpus):
+            if notice.state is not NoticeState.DEFERRED:
+                sums = {"gpus": gpus, "counted_gpus": sum(budget.counted.values())}
+                facts = Deferral.of(budget, server=notice.server_name, **sums)
+                self._record(notice.to(NoticeState.DEFERRED), "defer", facts)
             return
         if not begun:
             notice = notice.to(NoticeState.EXECUTING)
@@ -275,17 +272,14 @@ class StopLifecycle:
     def _extend(self, notice: Notice, violation: Violation) -> None:
         """A notice that fell due while stops waited has the policy's minimum again."""
         now_s, minimum_s = self.snapshot.now_s, self.snapshot.program.policy.minimum_notice_s
-        facts = Extension(
-            server=notice.server_name,
-            was_due_s=notice.deadline_s,
-            resumed_s=self.snapshot.overrides.resumed_s(notice.startup),
-            deadline_s=now_s + minimum_s,
-        )
+        resumed_s = self.snapshot.overrides.resumed_s(notice.startup)
+        course = {"was_due_s": notice.deadline_s, "resumed_s": resumed_s}
+        changes = {"deadline_s": now_s + minimum_s, "reminded_s": minimum_s}
         self.abandon(notice, IntentCode.EXTENDED)
-        course = {"was_due_s": facts.was_due_s, "resumed_s": facts.resumed_s}
-        changes = {"deadline_s": facts.deadline_s, "reminded_s": minimum_s}
         own = self._facts(violation, **course)
-        self._record(notice.to(NoticeState.OPEN, facts=own, **changes), "extend", facts)
+        extended = notice.to(NoticeState.OPEN, facts=own, **changes)
+        facts = Extension.of(extended, server=notice.server_name, **course)
+        self._record(extended, "extend", facts)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s
@@ -294,17 +288,6 @@ class StopLifecycle:
         self._index(len(self.intents), intent)
         self.intents.append(intent)
         self.new_intents.append(intent)
-
-    def _defer(self, notice: Notice) -> None:
-        if notice.state is NoticeState.DEFERRED:
-            return
-        facts = Deferral(
-            server=notice.server_name,
-            gpus=self.gpus.get(notice.server_id, 0),
-            counted_gpus=sum(self.disruption_budget.counted.values()),
-            most_gpus=self.disruption_budget.most_gpus,
-        )
-        self._record(notice.to(NoticeState.DEFERRED), "defer", facts)
 
     def _is_sent(self, notice: Notice) -> bool:
         """Whether a stop is on its way that nobody can take back."""
@@ -316,19 +299,11 @@ class StopLifecycle:
         if any(intent.is_live for intent in own):
             return True
         action = "poweron" if notice.state is NoticeState.RESTARTING else "poweroff"
-        same = [i for i in own if i.notice_id == notice.id and i.action == action]
-        failed = [i.ended_s or 0 for i in same]
+        failed = [i.ended_s or 0 for i in own if i.notice_id == notice.id and i.action == action]
         if not failed:
             return False
         pause_s = min(FIRST_RETRY_S << min(len(failed) - 1, 8), LAST_RETRY_S)
         return self.snapshot.now_s < max(failed) + pause_s
-
-    def _released_by(self, notice: Notice) -> dict[str, str]:
-        """Why a server that runs needs its notice no more."""
-        mode = self.snapshot.program.mode
-        if notice.mode == mode:
-            return {"ended_by": "resolved"}
-        return {"ended_by": "mode", "mode": mode, "was": notice.mode}
 
     def _finish(self, notice: Notice, end: NoticeState, seen: str, **released: str) -> None:
         self.abandon(notice, IntentCode.SERVER_ENDED)
@@ -350,7 +325,7 @@ class StopLifecycle:
 def _is_superseded(notice: Notice, violation: Violation, mode: Mode) -> bool:
     """Whether a violation is not the one that a notice was given for."""
     return notice.mode != mode or (
-        stop_rule(notice.rule).one_notice_per_episode and notice.episode != violation.episode
+        STOP_BY_NAME[notice.rule].one_notice_per_episode and notice.episode != violation.episode
     )
 
 

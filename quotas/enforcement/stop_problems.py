@@ -38,13 +38,8 @@ def stop_problems(
     found = []
     for notice in sorted(notices, key=lambda each: each.id or 0):
         server, tries = seen.get(notice.server_id), failed.get(notice.id, [])
-        problem = StopProblem(
-            startup=notice.startup,
-            server=notice.server_name,
-            state=server.state if server else "gone",
-            tries=len(tries),
-            last=tries[-1].result if tries else None,
-        )
+        state, last = server.state if server else "gone", tries[-1].result if tries else None
+        problem = StopProblem(notice.startup, notice.server_name, state, len(tries), last)
         if notice.state is NoticeState.RESTARTING and tries:
             found.append(TypedMessage("problem.restart", problem))
         elif notice.state is NoticeState.EXECUTING and server is not None and server.is_billable:

@@ -37,13 +37,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Closing
+from quotas.decisions.record import Closing, make_decision
 from quotas.iam.narrowing import successor_of
 from quotas.model.program import Mode, Program
-from quotas.rules.context import OPEN, Restriction
+from quotas.rules.context import Restriction
 from quotas.rules.registry import restricts
-from quotas.state.facts import TypedMessage, to_json
+from quotas.state.facts import TypedMessage
 from quotas.state.notices import (
     FAILED,
     SEND_WITHIN_S,
@@ -67,7 +66,7 @@ RECHECK_AFTER_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Closings:
-    """What changes: intents to write, and what is recorded and told of it."""
+    """What changes: the intents to write, the decisions, and their announcements."""
 
     intents: tuple[Intent, ...]
     decisions: tuple[Decision, ...]
@@ -78,7 +77,7 @@ class Closings:
 class ClosingHistory:
     """The newest closing intents of one startup, newest first, and whether rules are revoked.
 
-    `places` are the projects of each record of what was taken from it.
+    `project_sets` are the projects of each record of revoked rules.
     """
 
     intents: tuple[Intent, ...] = ()
@@ -109,13 +108,9 @@ def decide_closings(
     members: Collection[str],
     now_s: int,
 ) -> Closings:
-    """Decide for every startup, from what holds it; `members` are those of the program.
-
-    Who left the program stays as it is until `release-all`.
-    """
+    """Decide for every startup from its restriction; `members` are those of the program."""
     intents: list[Intent] = []
     decisions: list[Decision] = []
-    notices: list[Notice] = []
     for startup in sorted(set(restrictions) & set(members)):
         own = past.get(startup, ClosingHistory())
         found = restrictions[startup]
@@ -126,16 +121,14 @@ def decide_closings(
         if last is not None and last.is_live:
             code = IntentCode(f"{wanted}-instead")
             intents.append(last.ended(IntentState.ABANDONED, code, now_s))
-        intents.append(_intent(wanted, startup, now_s))
+        of = (None, "", "", "open" if wanted == CLOSE else "closed", now_s, now_s + SEND_WITHIN_S)
+        intents.append(Intent(*of, action=wanted, startup=startup))
         if last is None or last.action != wanted:
-            episode = f"{wanted}:{found.rule}:{now_s}"
             # What was never closed itself has the rules of a project that passed to it.
             action = INHERIT if last is None and wanted == REOPEN else wanted
-            facts = _facts(startup, action, found)
-            decision = make_decision((startup, ""), RULE, wanted, episode, facts)
-            decisions.append(decision)
-            notices.append(closing_notice(decision, now_s))
-    return Closings(tuple(intents), tuple(decisions), tuple(notices))
+            episode = f"{wanted}:{found.rule}:{now_s}"
+            decisions.append(_decision(startup, action, wanted, episode, found))
+    return _closings(intents, decisions, Mode.ENFORCE, now_s)
 
 
 FORBID, PERMIT = "forbid", "permit"
@@ -149,46 +142,49 @@ def announce_closings(
     mode: Mode,
     now_s: int,
 ) -> Closings:
-    """Tell who may start nothing from now on, and who may again, where IAM does not say it.
+    """Announce which startups may start nothing from now on, or may again, where IAM does nothing.
 
-    `closed` is what each (startup, mode) was told before (see `closed_by`).
+    `closed` is what was announced to each (startup, mode) before (see `closed_by`).
     """
     decisions: list[Decision] = []
     for startup in sorted(set(restrictions) & set(members)):
         own = restrictions[startup]
         was = closed.get((startup, mode), frozenset())
         if own.level.forbids_starts:
-            key = _key(own)
-            causes = [f"{FORBID}:{key}"] if key not in was else []
-            action = FORBID
+            # The key names one closing: it is announced once, until the startup is open again.
+            fact = restricts(own.rule).key
+            key = f"{own.rule}:{getattr(own.facts, fact) if fact else 0}"
+            action, episode = FORBID, "" if key in was else f"{FORBID}:{key}"
         else:
-            causes = [f"{PERMIT}:{_AND.join(sorted(was))}"] if was else []
-            action = PERMIT
-        facts = _facts(startup, action, own)
-        decisions += [
-            make_decision((startup, ""), RULE, "announce", each, facts) for each in causes
-        ]
-    notices = tuple(closing_notice(each, now_s, mode) for each in decisions)
-    return Closings((), tuple(decisions), notices)
+            action, episode = PERMIT, f"{PERMIT}:{_AND.join(sorted(was))}" if was else ""
+        if episode:
+            decisions.append(_decision(startup, action, "announce", episode, own))
+    return _closings((), decisions, mode, now_s)
 
 
-def _facts(startup: str, action: str, own: Restriction) -> Closing:
-    return Closing(startup=startup, action=action, by=own.rule, restriction=own.facts)
+def _decision(startup: str, action: str, verb: str, episode: str, own: Restriction) -> Decision:
+    facts = Closing(startup=startup, action=action, by=own.rule, restriction=own.facts)
+    return make_decision((startup, ""), RULE, verb, episode, facts)
 
 
-def _key(own: Restriction) -> str:
-    """Names one closing: it is announced once, until the startup is open again."""
-    key = "" if own.rule == OPEN.rule else restricts(own.rule).key
-    return f"{own.rule}:{to_json(own.facts).get(key, 0)}"
+def _closings(
+    intents: Iterable[Intent], decisions: Iterable[Decision], mode: Mode, now_s: int
+) -> Closings:
+    """The intents and decisions, with the announcement of each decision."""
+    of, when = ("", "", "", RULE), (mode, now_s, now_s)
+    notices = (
+        Notice(d.startup, *of, d.episode, *when, d.inputs, NoticeState.ANNOUNCED) for d in decisions
+    )
+    return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 
 def closed_by(
     announcements: Iterable[tuple[str, str, str]],
 ) -> dict[tuple[str, str], frozenset[str]]:
-    """The closings that each (startup, mode) was told of and that still count.
+    """The closings that were announced to each (startup, mode) and that still count.
 
-    `told` are startup, mode and cause of what was told under this rule, oldest first. What
-    was told in shadow no startup has heard: it counts in shadow only.
+    `announcements` are (startup, mode, episode) under this rule, the oldest first. Announcements
+    of shadow mode reach no startup, so they count in shadow mode only.
     """
     found: dict[tuple[str, str], frozenset[str]] = {}
     for startup, mode, episode in announcements:
@@ -216,25 +212,6 @@ def _is_due(wanted: str, own: ClosingHistory, now_s: int) -> bool:
     if wanted == CLOSE:
         return now_s >= ended_s + RECHECK_AFTER_S
     return own.has_revoked_rules
-
-
-def _intent(action: str, startup: str, now_s: int) -> Intent:
-    return Intent(
-        notice_id=None,
-        server_id="",
-        zone="",
-        replaces="open" if action == CLOSE else "closed",
-        decided_s=now_s,
-        not_after_s=now_s + SEND_WITHIN_S,
-        action=action,
-        startup=startup,
-    )
-
-
-def closing_notice(decision: Decision, now_s: int, mode: Mode = Mode.ENFORCE) -> Notice:
-    """The announcement of a closing decision."""
-    of = (decision.startup, "", "", "", RULE, decision.episode, mode, now_s, now_s)
-    return Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
 
 
 def closing_histories(
@@ -279,9 +256,7 @@ def with_ended_intents(
 def projects_at(program: Program, now_s: int) -> dict[str, tuple[str, ...]]:
     """The projects that each startup owns at an instant."""
     return {
-        startup.name: tuple(
-            tenure.project_id for tenure in startup.projects if tenure.holds_at(now_s)
-        )
+        startup.name: tuple(each.project_id for each in startup.projects if each.holds_at(now_s))
         for startup in program.startups()
     }
 
@@ -311,7 +286,7 @@ def closing_views(
 ) -> tuple[ClosingView, ...]:
     """Every startup that was closed or reopened by IAM at least once, by name.
 
-    Only of those in `tried` it counts as a failure now; None: of all.
+    Failures count only for the startups in `attempting`; None means for all.
     """
     found = []
     for name, own in sorted(past.items()):

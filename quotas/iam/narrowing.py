@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from quotas.iam.policies import Policy, Rule
@@ -93,26 +93,19 @@ def is_own(policy: Policy, project_ids: Collection[str]) -> bool:
 
 def without_start(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], tuple[NarrowedRule, ...]]:
     """The same rules without start and create, and the rules that change."""
-    after: list[Rule] = []
-    revoked: list[NarrowedRule] = []
-    for rule in rules:
-        remaining = _narrow_rule(rule)
-        if remaining != rule:
-            revoked.append(NarrowedRule(rule, remaining))
-        if remaining is not None:
-            after.append(remaining)
-    return tuple(after), tuple(revoked)
+    narrowed = [NarrowedRule(rule, _narrow_rule(rule)) for rule in rules]
+    after = tuple(each.remaining for each in narrowed if each.remaining is not None)
+    return after, tuple(each for each in narrowed if each.remaining != each.rule)
 
 
 def _narrow_rule(rule: Rule) -> Rule | None:
     """The rest of a rule; None if nothing is left."""
-    kept = {name for name in rule.sets if name not in REVOKED_SETS and name not in NARROWER_SETS}
-    for name in rule.sets:
-        kept |= set(NARROWER_SETS.get(name, ()))
-    if kept == set(rule.sets):
+    sets = set(rule.sets)
+    kept = sets - REVOKED_SETS - NARROWER_SETS.keys()
+    kept |= {each for name in sets for each in NARROWER_SETS.get(name, ())}
+    if kept == sets:
         return rule
-    scope = (rule.project_ids, rule.organization_id, rule.condition)
-    return Rule(tuple(sorted(kept)), *scope) if kept else None
+    return replace(rule, sets=tuple(sorted(kept))) if kept else None
 
 
 def restore_rules(current: Iterable[Rule], revoked: Iterable[NarrowedRule]) -> tuple[Rule, ...]:
@@ -129,20 +122,14 @@ def restore_rules(current: Iterable[Rule], revoked: Iterable[NarrowedRule]) -> t
         if each.remaining is not None and each.remaining in rules:
             rules[rules.index(each.remaining)] = each.rule
         else:
-            was = each.rule
-            rules.append(Rule(missing, was.project_ids, was.organization_id, was.condition))
+            rules.append(replace(each.rule, sets=missing))
     return tuple(rules)
 
 
 def _is_given(name: str, wanted: Rule, rules: Iterable[Rule]) -> bool:
     """Whether the rules give a set in every project of a rule, under its condition."""
-    reach = {
-        project_id
-        for rule in rules
-        if name in rule.sets and rule.condition == wanted.condition
-        for project_id in rule.project_ids
-    }
-    return set(wanted.project_ids) <= reach
+    giving = (r for r in rules if name in r.sets and r.condition == wanted.condition)
+    return set(wanted.project_ids) <= {id for rule in giving for id in rule.project_ids}
 
 
 def rules_to_text(rules: Iterable[Rule]) -> str:

@@ -1,7 +1,7 @@
 """Chain heads: the newest transfer of each cohort, to be kept outside the book and compared later.
 
 Somebody who rewrites the book, or cuts off its newest transfers, cannot rewrite a head that was
-logged or mailed. `cohortd verify --head` compares.
+logged or mailed. `cohortd verify --chain-head` compares.
 """
 
 from __future__ import annotations

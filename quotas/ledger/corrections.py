@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from quotas.ledger.transfers import (
     Entry,
@@ -111,6 +112,22 @@ class Charge:
     def references(self) -> dict[str, int | str]:
         """The charge, its run and its server, for the detail of a transfer that amends it."""
         return {"charge": self.key, "run": self.run, "server": self.server}
+
+
+def charge_from(transfer: Any, detail: Mapping[str, Any], sides: Iterable[Entry]) -> Charge:
+    """A charge before anything amended it, from its transfer, or from the row of that one."""
+    return Charge(
+        key=transfer.key,
+        cohort=transfer.cohort,
+        startup=transfer.startup,
+        run=detail["run"],
+        server=detail["server"],
+        period=Period(detail["start_s"], detail["end_s"]),
+        run_start_s=detail["run_start_s"],
+        rate_ucr_per_h=detail["rate_ucr_per_h"],
+        draws=tuple(Entry(e.account, -e.amount_ucr) for e in sides if e.amount_ucr < 0),
+        flavor=detail["flavor"],
+    )
 
 
 def _edges(periods: Iterable[Period]) -> Iterable[int]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quotas.ledger.transfers import GrantBalance, burn_order, rolling
+from quotas.ledger.transfers import GrantBalance, burn_order, rolling, take_in_order
 from quotas.metering.runs import Run
 from quotas.model.units import Period
 
@@ -56,11 +56,10 @@ def draw_down(
     """The grants after a cost over a period, and what of it none of them covered."""
     if not amount_ucr:
         return list(grants), 0
-    drawn: dict[str, int] = {}
-    for grant in burn_order(grants, period):
-        drawn[grant.id] = min(grant.left_ucr, amount_ucr)
-        amount_ucr -= drawn[grant.id]
-    return [_adjust(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
+    usable = ((grant.id, grant.left_ucr) for grant in burn_order(grants, period))
+    taken, uncovered_ucr = take_in_order(usable, amount_ucr)
+    drawn = dict(taken)
+    return [_adjust(g, -drawn.get(g.id, 0)) for g in grants], uncovered_ucr
 
 
 def expire_grants(

@@ -9,29 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import isqrt
 
+from quotas.model.program import Curve, PaceAction
 from quotas.model.units import DAY_S, HOUR_S, Period, cost_between_ucr
 
 WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S)
 """The stretches over which a burn rate is stated: 1 h, 24 h, 7 d."""
-
-
-class Curve(StrEnum):
-    """How a grant is meant to be spent over its term."""
-
-    FLAT = "flat"
-    FRONT_LOADED = "front-loaded"
-    NONE = "none"
-
-
-class Action(StrEnum):
-    """What a pace rule asks for; none of them stops a server."""
-
-    NOTHING = "nothing"
-    INFORM = "inform"
-    BORROW_NO_MORE = "borrow-no-more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +66,10 @@ def allowance_ucr(granted_ucr: int, term: Period, now_s: int, curve: Curve) -> i
     Flat: in proportion to time. Front-loaded: 1 - (1 - x)^2 of them at the part x of the
     term, so that three quarters may be spent by half-time.
     """
-    if curve is Curve.NONE or now_s >= term.end_s:
+    if curve == Curve.NONE or now_s >= term.end_s:
         return granted_ucr
     past_s = max(0, now_s - term.start_s)
-    if curve is Curve.FLAT:
+    if curve == Curve.FLAT:
         return granted_ucr * past_s // term.seconds
     left_s = term.seconds - past_s
     return granted_ucr * (term.seconds**2 - left_s**2) // term.seconds**2
@@ -155,7 +139,8 @@ class Plan:
 class Pace:
     """One startup's pace. `burn_ucr_per_h` is over 1 h, 24 h and 7 d.
 
-    `ahead` is an instant of today at which it was ahead, and what it had spent by then, in ucr;
+    `ahead` is an instant of today at which it was ahead, and what it had spent by then, in ucr.
+    Unless it was ahead, both `ahead` and `action` are None.
     `reached_s` is when today's burn reached the daily limit, None while it has not.
     """
 
@@ -166,7 +151,7 @@ class Pace:
     plan: Plan
     as_of_s: int
     ahead: tuple[int, int] | None
-    action: Action
+    action: PaceAction | None
     today_ucr: int
     daily_burn_ucr: int | None
     reached_s: int | None
@@ -180,7 +165,7 @@ class Pace:
     @property
     def borrows_no_more(self) -> bool:
         """Whether its share ends at its nominal quota."""
-        return self.action is Action.BORROW_NO_MORE
+        return self.action == PaceAction.BORROW_NO_MORE
 
     @property
     def is_paced(self) -> bool:

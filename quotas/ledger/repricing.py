@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from quotas.ledger.corrections import Charge, CorrectedPeriod
+from quotas.ledger.corrections import Charge, CorrectedPeriod, charge_from
 from quotas.ledger.transfers import (
     Entry,
     GrantBalance,
@@ -144,29 +144,12 @@ def difference_transfer(
     return Transfer(key, "difference", cohort, charge.startup, at_s, entries, reason, detail)
 
 
-def charge_of(transfer: Transfer) -> Charge:
-    """A charge that was just posted, before anything amended it."""
-    detail = transfer.detail
-    return Charge(
-        key=transfer.key,
-        cohort=transfer.cohort,
-        startup=transfer.startup,
-        run=str(detail["run"]),
-        server=str(detail["server"]),
-        period=Period(int(detail["start_s"]), int(detail["end_s"])),
-        run_start_s=int(detail["run_start_s"]),
-        rate_ucr_per_h=int(detail["rate_ucr_per_h"]),
-        draws=tuple(Entry(e.account, -e.amount_ucr) for e in transfer.entries if e.amount_ucr < 0),
-        flavor=str(detail["flavor"]),
-    )
-
-
 def with_differences(transfers: Sequence[Transfer], prices: Prices) -> tuple[Transfer, ...]:
     """Transfers that are posted now, and after them the price differences of their charges."""
     found = []
     for transfer in transfers:
         if transfer.kind == "charge":
-            charge = charge_of(transfer)
+            charge = charge_from(transfer, transfer.detail, transfer.entries)
             more_ucr = difference_ucr(charge, prices.paid(charge.flavor))
             if more_ucr:
                 found.append(difference_transfer(charge, more_ucr, transfer.at_s, prices))

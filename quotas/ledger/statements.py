@@ -192,17 +192,9 @@ def statement_of(
     tally: Tally, opening_ucr: int, through_id: int, carried_from: str, closed_s: int | None
 ) -> Statement:
     """The statement of a tally."""
-    return Statement(
-        startup=tally.startup,
-        month=month_name(tally.start_s),
-        opening_ucr=opening_ucr,
-        closing_ucr=opening_ucr + tally.amount_ucr,
-        charged_ucr=tally.charged_ucr,
-        lines=tuple(tally.lines()),
-        through_id=through_id,
-        carried_from=carried_from,
-        closed_s=closed_s,
-    )
+    month, lines = month_name(tally.start_s), tuple(tally.lines())
+    sums = (opening_ucr, opening_ucr + tally.amount_ucr, tally.charged_ucr)
+    return Statement(tally.startup, month, *sums, lines, through_id, carried_from, closed_s)
 
 
 def digest(body: str) -> str:

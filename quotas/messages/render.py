@@ -42,7 +42,7 @@ def render_message(
     text = notice_text(notice)
     if facts["snooze"] is not None:
         text = f"{text_of('snooze', from_json(Snooze, facts['snooze']))}. {text}"
-    lines += [f"Rule: {notice.rule}", "", text, "", *_closing_lines(kind, mail)]
+    lines += [f"Rule: {notice.rule}", "", text, "", *_closing_lines(kind, audience, mail)]
     if audience == OPERATOR:
         copy = "mail.shadow-copy" if notice.mode is Mode.SHADOW else "mail.copy"
         lines.append(render(TEXTS, f"mail.{BREACHED}.copy" if kind == BREACHED else copy, mail))
@@ -61,10 +61,11 @@ def _part(kind: str, part: str, mail: Mail) -> str:
     return render(TEXTS, f"mail.{name}.{part}", mail)
 
 
-def _closing_lines(kind: str, mail: Mail) -> list[str]:
+def _closing_lines(kind: str, audience: str, mail: Mail) -> list[str]:
     """What would avoid it and how to acknowledge, or how it ended."""
     if f"mail.{kind}.closing" in TEXTS:
         return [_part(kind, "closing", mail)]
     rule = mail.notice.rule
     changed_by = [] if rule == TEST else [f"Who may change it: {changed_by_text(rule)}."]
-    return [*changed_by, render(TEXTS, "mail.acknowledge", mail)]
+    acknowledge = "mail.acknowledge-copy" if audience == OPERATOR else "mail.acknowledge"
+    return [*changed_by, render(TEXTS, acknowledge, mail)]

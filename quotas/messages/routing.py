@@ -1,8 +1,8 @@
 """Message routing: who receives a notice, on which channel, and how soon.
 
-A notice that is given, reminded of, stopping, ended or told becomes one draft for each
-channel of its startup and of the operators; in shadow mode of the operators alone. So is a
-promise that was broken. What falls due before the next quiet hours end is urgent and goes
+A notice that is opened, announced, reminded of, stopping or ended becomes one message for each
+channel of its startup and of the operators, and in shadow mode of the operators alone. A breached
+notice becomes a message too. What falls due before the next quiet hours end is urgent and goes
 at once. The rest waits for the digest, and in quiet hours for their end.
 """
 
@@ -28,11 +28,11 @@ NOT_FOR_STARTUPS = frozenset({"stopping", BREACHED})
 """A stop in progress is the operators' to watch: the startup hears when it is done. A broken
 promise they own up to in person: the startup's channels are often what failed."""
 CHAIN_HEADS = "chain-heads"
+"""The rule of a message that belongs to no notice: it carries the chain heads of the books."""
 DIGEST_S = 900
 """What is not urgent waits so long, and goes out as one message. A quarter of an hour gathers
 what a few cycles say. Nobody acts on it sooner, and urgent messages never wait.
 """
-"""The rule of a message that is of no notice: it carries the heads of the books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,9 @@ class Delivery:
         """The message's own, or how many of them there are."""
         if len(self.messages) == 1:
             return self.messages[0].subject
-        startups = sorted({message.startup for message in self.messages if message.startup})
-        about = ", ".join(
-            startups + ["the books"] * any(m.rule == CHAIN_HEADS for m in self.messages)
-        )
-        return f"{len(self.messages)} notices about {about}"
+        about = sorted({message.startup for message in self.messages if message.startup})
+        about += ["the books"] if any(m.rule == CHAIN_HEADS for m in self.messages) else []
+        return f"{len(self.messages)} notices about {', '.join(about)}"
 
     @property
     def text(self) -> str:
@@ -129,23 +127,16 @@ class DeliveryResult:
 def messages_for_changes(
     program: Program, before: Iterable[Notice], changed: Iterable[Notice], now_s: int
 ) -> tuple[PendingMessage, ...]:
-    """A draft for each channel that is to hear of each notice that a cycle changed."""
+    """A message for each channel that is told of each notice that a cycle changed."""
     known = {notice.id: notice for notice in before}
     pending_messages: list[PendingMessage] = []
     for notice in changed:
-        before_it = known.get(notice.id) if notice.id is not None else None
-        for kind in _message_kinds(before_it, notice):
+        was = known.get(notice.id) if notice.id is not None else None
+        # A stop and what was wrong with it may come at once.
+        breached = was is not None and notice.is_breached and not was.is_breached
+        for kind in filter(None, (_message_kind(was, notice), BREACHED if breached else None)):
             pending_messages += messages_for_notice(program, notice, kind, now_s)
     return tuple(pending_messages)
-
-
-def _message_kinds(before: Notice | None, notice: Notice) -> Iterator[str]:
-    """All that there is to say of a change: a stop and what was wrong with it may come at once."""
-    kind = _message_kind(before, notice)
-    if kind is not None:
-        yield kind
-    if before is not None and notice.is_breached and not before.is_breached:
-        yield BREACHED
 
 
 _KIND_OF_STATE = {
@@ -175,10 +166,8 @@ def _message_kind(before: Notice | None, notice: Notice) -> str | None:
 
 def chain_head_recipients(program: Program, now_s: int) -> ChainHeadRecipients:
     """Whom the heads of the books are mailed to: the operators, where the policy says so."""
-    mailed = program.operators if program.policy.mails_chain_heads else ()
-    return ChainHeadRecipients(
-        program.name, tuple(dict.fromkeys(mailed)), not_before_s(program, now_s)
-    )
+    mailed = dict.fromkeys(program.operators if program.policy.mails_chain_heads else ())
+    return ChainHeadRecipients(program.name, tuple(mailed), not_before_s(program, now_s))
 
 
 def messages_for_notice(
@@ -208,11 +197,8 @@ def quiet_hours_end_s(program: Program, now_s: int) -> int:
     if not hours:
         return now_s + DAY_S
     now = datetime.fromtimestamp(now_s, ZoneInfo(program.timezone))
-    return next(
-        end_s
-        for end_s in (_local_instant_s(now, day, hours[1]) for day in (0, 1, 2))
-        if end_s > now_s
-    )
+    ends_s = (_local_instant_s(now, day, hours[1]) for day in (0, 1, 2))
+    return next(end_s for end_s in ends_s if end_s > now_s)
 
 
 def _local_instant_s(now: datetime, days: int, of_day_s: int) -> int:
@@ -241,23 +227,9 @@ def is_quiet(program: Program, at_s: int) -> bool:
 
 
 def as_json(delivery: Delivery) -> Mapping[str, object]:
-    """A parcel as a webhook's body."""
-    return {
-        "id": delivery.batch,
-        "subject": delivery.subject,
-        "messages": [
-            {
-                "event": m.event,
-                "kind": m.kind,
-                "startup": m.startup,
-                "server": m.server_name,
-                "rule": m.rule,
-                "notice": m.notice_id,
-                "created_s": m.created_s,
-                "deadline_s": m.deadline_s,
-                "subject": m.subject,
-                "text": m.text,
-            }
-            for m in delivery.messages
-        ],
-    }
+    """A delivery as a webhook's body."""
+    messages = [asdict(message) for message in delivery.messages]
+    for each in messages:
+        del each["audience"]
+        each |= {"server": each.pop("server_name"), "notice": each.pop("notice_id")}
+    return {"id": delivery.batch, "subject": delivery.subject, "messages": messages}

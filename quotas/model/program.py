@@ -20,8 +20,6 @@ from quotas.model.units import DAY_S, HOUR_S
 
 Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
-Curve = Literal["flat", "front-loaded", "none"]
-PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today. All are observed, even if no pool names them."""
 
@@ -32,6 +30,21 @@ class Mode(StrEnum):
     OFF = "off"
     SHADOW = "shadow"
     ENFORCE = "enforce"
+
+
+class Curve(StrEnum):
+    """How a grant is meant to be spent over its term."""
+
+    FLAT = "flat"
+    FRONT_LOADED = "front-loaded"
+    NONE = "none"
+
+
+class PaceAction(StrEnum):
+    """What follows if a startup spends ahead of its pace; nothing of it stops a server."""
+
+    INFORM = "inform"
+    BORROW_NO_MORE = "borrow-no-more"
 
 
 _APPLIED = "the applied file says so"
@@ -162,8 +175,8 @@ class Policy:
     exhaustion_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S, HOUR_S, 600)
     end_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S)
     stop_latency_s: int = 300
-    pacing_curve: Curve = "flat"
-    pacing_action: PaceAction = "inform"
+    pacing_curve: Curve = Curve.FLAT
+    pacing_action: PaceAction = PaceAction.INFORM
     daily_burn_ucr: int | None = None
     disruption_budget_ppm: int = 250_000
     standby_stop_after_s: int = HOUR_S // 2

@@ -14,21 +14,30 @@ from quotas.rules.context import (
     StopRule,
     Violation,
 )
+from quotas.state.facts import DecisionFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The end of a startup's cohort, and how long before it the final notice begins."""
+class Facts(DecisionFacts):
+    """The end of a startup's cohort, and how long before it `notice_s` begins.
+
+    That is the final notice for its servers, and the minimum notice for what may start.
+    """
 
     startup: str
     ends_s: int
     notice_s: int
     now_s: int
 
+    def holds(self) -> bool:
+        """Whether the notice before the end has begun."""
+        return self.now_s >= self.ends_s - self.notice_s
 
-def holds(facts: Facts) -> bool:
-    """Whether the final notice before the end has begun."""
-    return facts.now_s >= facts.ends_s - facts.notice_s
+    def imposes(self) -> Level | None:
+        """Stopped after the end; closed within the minimum notice before it."""
+        if self.now_s >= self.ends_s:
+            return Level.STOPPED
+        return Level.CLOSED if self.holds() else None
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -39,34 +48,17 @@ def find(context: Context) -> Iterable[Violation]:
         if ends_s is None:
             continue
         facts = Facts(startup=run.startup, ends_s=ends_s, notice_s=notice_s, now_s=now_s)
-        if holds(facts):
+        if facts.holds():
             deadline_s = max(ends_s, context.earliest_deadline_s)
             yield Violation(run, RULE.name, f"cohort-end:{ends_s}", deadline_s, facts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """The end of a cohort, and the minimum notice within which nothing new may start."""
-
-    ends_s: int
-    now_s: int
-    notice_s: int
-
-
-def ending_level(facts: Ending) -> Level | None:
-    """Stopped after the end; closed within the minimum notice before it."""
-    if facts.now_s >= facts.ends_s:
-        return Level.STOPPED
-    return Level.CLOSED if facts.now_s >= facts.ends_s - facts.notice_s else None
-
-
-def find_ending(context: Context, startup: str) -> Ending | None:
-    """The end of a startup's cohort, once it is within the minimum notice."""
+def find_ending(context: Context, startup: str) -> Facts | None:
+    """The end of a startup's cohort, and the minimum notice before it."""
     ends_s, notice_s = context.ends_s(startup), context.policy.minimum_notice_s
     if ends_s is None:
         return None
-    facts = Ending(ends_s=ends_s, now_s=context.now_s, notice_s=notice_s)
-    return facts if ending_level(facts) is not None else None
+    return Facts(startup=startup, ends_s=ends_s, notice_s=notice_s, now_s=context.now_s)
 
 
 def edges(context: Context) -> Iterable[int]:
@@ -81,14 +73,7 @@ RULE = StopRule(
     name="cohort-end",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(
-        facts=Ending,
-        find=find_ending,
-        level=ending_level,
-        message="cohort-end.restriction",
-        key="ends_s",
-    ),
+    restricts=Restricts(facts=Facts, find=find_ending, key="ends_s"),
     edges=edges,
     notice_survives_restart=True,
     one_notice_per_episode=True,
@@ -96,16 +81,15 @@ RULE = StopRule(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndFacts:
+class EndFacts(DecisionFacts):
     """A cohort's end, and the instant of the announcement."""
 
     ends_s: int
     now_s: int
 
-
-def end_holds(facts: EndFacts) -> bool:
-    """Whether the end lies ahead."""
-    return facts.now_s < facts.ends_s
+    def holds(self) -> bool:
+        """Whether the end lies ahead."""
+        return self.now_s < self.ends_s
 
 
 def find_ends(context: Context) -> Iterable[Announcement]:
@@ -124,9 +108,4 @@ def find_ends(context: Context) -> Iterable[Announcement]:
             yield Announcement(startup.name, episode, facts, ends_s)
 
 
-END = AnnouncementRule(
-    name="end",
-    facts=EndFacts,
-    find=find_ends,
-    holds=end_holds,
-)
+END = AnnouncementRule(name="end", facts=EndFacts, find=find_ends)

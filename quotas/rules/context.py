@@ -21,6 +21,7 @@ from quotas.model.observation import Complete, Server
 from quotas.model.program import Policy
 from quotas.shares.allocation import Share, Usage
 from quotas.shares.claims import WaitingOwners
+from quotas.state.facts import DecisionFacts
 from quotas.state.snapshot import Overuse, Snapshot
 
 
@@ -69,7 +70,7 @@ class Restriction:
 
 
 @dataclass(frozen=True, slots=True)
-class NoFacts:
+class NoFacts(DecisionFacts):
     """The facts of a startup that nothing restricts."""
 
 
@@ -212,47 +213,30 @@ class Context:
 class Restricts:
     """How a rule restricts a startup.
 
-    `find` gives the facts where the rule applies to a startup, and `level` the level that
-    follows from them. `find` reads shares only where `reads_shares` is set. `key` is the fact
-    that tells one closing from the next.
+    `find` gives the facts where the rule applies to a startup, and their method `imposes` the
+    level that follows from them. `find` reads shares only where `reads_shares` is set. `key` is
+    the fact that tells one closing from the next.
     """
 
-    facts: type
+    facts: type[DecisionFacts]
     find: Callable[[Context, str], Any]
-    level: Callable[[Any], Level | None]
-    message: str
     key: str = ""
     reads_shares: bool = False
-
-
-def _no_edges(context: Context) -> Iterable[int]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What every rule has.
 
-    `holds` repeats the rule's condition on stored facts. `edges` are the instants at which the
-    rule finds something new. The ids of its messages follow from its name.
+    The method `holds` of its facts repeats the rule's condition on stored facts. `edges` are the
+    instants at which the rule finds something new. The catalogue has its texts by its name.
     """
 
     name: str
-    facts: type
+    facts: type[DecisionFacts]
     find: Callable[[Context], Iterable[Any]]
-    holds: Callable[[Any], bool]
     restricts: Restricts | None = None
-    edges: Callable[[Context], Iterable[int]] = _no_edges
-
-    @property
-    def remedy(self) -> str:
-        """The message id of what avoids the rule's decision."""
-        return f"{self.name}.remedy"
-
-    @property
-    def changed_by(self) -> str:
-        """The message id of who may change the rule's decision."""
-        return f"{self.name}.changed_by"
+    edges: Callable[[Context], Iterable[int]] = lambda context: ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,17 +260,7 @@ class StopRule(Rule):
     is_ordered: bool = False
     forecast: str = ""
 
-    @property
-    def message(self) -> str:
-        """The message id of the rule's reason."""
-        return f"{self.name}.notice"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementRule(Rule):
     """A rule that stops nothing: it finds announcements, and each is told once."""
-
-    @property
-    def message(self) -> str:
-        """The message id of the announcement."""
-        return f"{self.name}.announcement"

@@ -21,13 +21,14 @@ from quotas.rules.context import (
     StopRule,
     Violation,
 )
+from quotas.state.facts import DecisionFacts
 
 CARRY_S = HOUR_S
 """Credits have to carry what starts again for so long, beyond its notice and its stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """A startup's balance, and whether its servers were stopped before for want of credits."""
 
     startup: str
@@ -44,19 +45,16 @@ class Facts:
         """Credits that are left, with the reserve."""
         return self.posted_ucr - self.accrued_ucr - self.held_ucr
 
+    def holds(self) -> bool:
+        """Whether nothing is left beyond the reserve, or was not when servers were stopped."""
+        return self.left_ucr <= self.reserve_ucr or bool(self.stopped_before)
 
-def holds(facts: Facts) -> bool:
-    """Whether nothing is left beyond the reserve, or was not when servers were stopped."""
-    return facts.left_ucr <= facts.reserve_ucr or bool(facts.stopped_before)
-
-
-def level(facts: Facts) -> Level | None:
-    """Stopped after a stop; closed while the final notice runs."""
-    if facts.stopped_before:
-        return Level.STOPPED
-    if facts.left_ucr - facts.reserve_ucr <= 0 < facts.burn_ucr_per_h:
-        return Level.CLOSED
-    return None
+    def imposes(self) -> Level | None:
+        """Stopped after a stop; closed while the final notice runs."""
+        if self.stopped_before:
+            return Level.STOPPED
+        is_final = self.left_ucr - self.reserve_ucr <= 0 < self.burn_ucr_per_h
+        return Level.CLOSED if is_final else None
 
 
 def exhaustion_episode(granted_ucr: int) -> str:
@@ -93,16 +91,8 @@ def find_exhausted(context: Context, startup: str) -> Facts | None:
     if startup not in context.snapshot.balances or not is_exhausted(context, startup):
         return None
     own = context.snapshot.balances[startup]
-    return Facts(
-        startup=startup,
-        posted_ucr=own.posted_ucr,
-        accrued_ucr=own.accrued_ucr,
-        held_ucr=own.held_ucr,
-        reserve_ucr=own.reserve_ucr,
-        granted_ucr=own.granted_ucr,
-        burn_ucr_per_h=own.burn_ucr_per_h,
-        stopped_before=int(_was_stopped(context, own, startup)),
-    )
+    stopped_before = int(_was_stopped(context, own, startup))
+    return Facts.of(own, startup=startup, stopped_before=stopped_before)
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -124,14 +114,7 @@ RULE = StopRule(
     name="credits",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(
-        facts=Facts,
-        find=find_exhausted,
-        level=level,
-        message="credits.restriction",
-        key="granted_ucr",
-    ),
+    restricts=Restricts(facts=Facts, find=find_exhausted, key="granted_ucr"),
     notice_survives_restart=True,
     resumable=True,
     forecast="runway",
@@ -139,17 +122,16 @@ RULE = StopRule(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunwayFacts:
+class RunwayFacts(DecisionFacts):
     """How long the available credits last at the present burn."""
 
     available_ucr: int
     runway_s: int
     burn_ucr_per_h: int
 
-
-def runway_holds(facts: RunwayFacts) -> bool:
-    """Whether credits are left, and something spends them."""
-    return facts.available_ucr > 0 and facts.burn_ucr_per_h > 0
+    def holds(self) -> bool:
+        """Whether credits are left, and something spends them."""
+        return self.available_ucr > 0 and self.burn_ucr_per_h > 0
 
 
 def find_runways(context: Context) -> Iterable[Announcement]:
@@ -169,8 +151,8 @@ def find_runways(context: Context) -> Iterable[Announcement]:
         passed = [t for t in context.policy.exhaustion_notices_s if runway_s <= t]
         episode = f"runway:{min(passed, default=0)}:{own.granted_ucr}"
         if passed and not context.was_announced(name, episode):
-            spent = {"available_ucr": own.available_ucr, "burn_ucr_per_h": own.burn_ucr_per_h}
-            yield Announcement(name, episode, RunwayFacts(runway_s=runway_s, **spent), empty_s)
+            facts = RunwayFacts.of(own, runway_s=runway_s)
+            yield Announcement(name, episode, facts, empty_s)
 
 
 def runway_edges(context: Context) -> Iterable[int]:
@@ -182,10 +164,4 @@ def runway_edges(context: Context) -> Iterable[int]:
                 yield own.exhausted_s - before_s
 
 
-RUNWAY = AnnouncementRule(
-    name="runway",
-    facts=RunwayFacts,
-    find=find_runways,
-    holds=runway_holds,
-    edges=runway_edges,
-)
+RUNWAY = AnnouncementRule(name="runway", facts=RunwayFacts, find=find_runways, edges=runway_edges)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 from quotas.rules.context import Announcement, AnnouncementRule, Context
 from quotas.rules.reclaim import Obstacle, obstacle
-from quotas.state.facts import OverrideFacts
+from quotas.state.facts import OVERRIDE_PART, DecisionFacts, OverrideFacts
 from quotas.state.snapshot import Overuse
 
 OBSTACLES = frozenset({"unknown-zone", "stock", "shortage", "flavor"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """Who waits for lent quota, who runs it, and the obstacle to taking it back.
 
-    `stock` is the provider's word; the last four describe an operator's override.
+    `stock` is the provider's word, and `shortage` an operator's override.
     """
 
     startup: str
@@ -26,30 +26,13 @@ class Facts:
     overuse_gpus: int
     obstacle: str
     stock: str | None = None
-    actor: str | None = None
-    override_s: int | None = None
-    override_reason: str | None = None
-    until_s: int | None = None
+    shortage: OverrideFacts | None = field(default=None, metadata=OVERRIDE_PART)
 
-
-def holds(facts: Facts) -> bool:
-    """Whether the borrower runs more than its share, and the obstacle is known and complete."""
-    complete = facts.obstacle != "stock" or facts.stock is not None
-    complete = complete and (facts.obstacle != "shortage" or facts.actor is not None)
-    return facts.overuse_gpus > 0 and facts.obstacle in OBSTACLES and complete
-
-
-def obstacle_of(facts: Facts) -> Obstacle:
-    """The obstacle that the facts describe."""
-    if facts.actor is None or facts.override_s is None:
-        return Obstacle(facts.obstacle, stock=facts.stock)
-    override = OverrideFacts(
-        actor=facts.actor,
-        override_s=facts.override_s,
-        override_reason=facts.override_reason or "",
-        until_s=facts.until_s,
-    )
-    return Obstacle(facts.obstacle, shortage=override)
+    def holds(self) -> bool:
+        """Whether the borrower runs more than its share, and the obstacle is known and complete."""
+        complete = self.obstacle != "stock" or self.stock is not None
+        complete = complete and (self.obstacle != "shortage" or self.shortage is not None)
+        return self.overuse_gpus > 0 and self.obstacle in OBSTACLES and complete
 
 
 def find(context: Context) -> Iterable[Announcement]:
@@ -58,15 +41,9 @@ def find(context: Context) -> Iterable[Announcement]:
         against = _against(context, overuse)
         if overuse.owner is None or against is None:
             continue
-        facts = Facts(
-            startup=overuse.startup,
-            owner=overuse.owner,
-            pool=overuse.pool,
-            overuse_gpus=overuse.gpus,
-            obstacle=against.code,
-            stock=against.stock,
-            **(asdict(against.shortage) if against.shortage else {}),
-        )
+        gpus, code = overuse.gpus, against.code
+        why = {"obstacle": code, "stock": against.stock, "shortage": against.shortage}
+        facts = Facts.of(overuse, overuse_gpus=gpus, **why)
         key = f"{overuse.pool}:{overuse.startup}:{overuse.owner}:{overuse.since_s}"
         for name in (overuse.startup, overuse.owner):
             if not context.was_announced(name, f"deferral:{key}"):
@@ -92,9 +69,4 @@ def _against(context: Context, overuse: Overuse) -> Obstacle | None:
     return None if against is None or against.code == "unknown-zone" else against
 
 
-RULE = AnnouncementRule(
-    name="deferral",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = AnnouncementRule(name="deferral", facts=Facts, find=find)

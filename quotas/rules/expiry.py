@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quotas.model.units import DAY_S
 from quotas.rules.context import Announcement, AnnouncementRule, Context
+from quotas.state.facts import DecisionFacts
 
 ANNOUNCED_BEFORE_S = (30 * DAY_S, 7 * DAY_S, DAY_S)
 """How long ahead an expiry is announced: a month to plan a training run, then a week and a day.
@@ -16,7 +17,7 @@ fit every grant.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """The amount of a grant or tranche that expires, and when."""
 
     amount_ucr: int
@@ -25,10 +26,9 @@ class Facts:
     now_s: int
     burn_ucr_per_h: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether an amount is left, and its expiry lies ahead."""
-    return facts.amount_ucr > 0 and facts.now_s <= facts.at_s
+    def holds(self) -> bool:
+        """Whether an amount is left, and its expiry lies ahead."""
+        return self.amount_ucr > 0 and self.now_s <= self.at_s
 
 
 def find(context: Context) -> Iterable[Announcement]:
@@ -44,19 +44,9 @@ def find(context: Context) -> Iterable[Announcement]:
             passed = [each for each in ANNOUNCED_BEFORE_S if left_s <= each < term_s]
             episode = f"expiry:{expiry.grant}:{min(passed, default=0)}"
             if passed and not context.was_announced(name, episode):
-                facts = Facts(
-                    amount_ucr=expiry.amount_ucr,
-                    grant=expiry.grant,
-                    at_s=expiry.at_s,
-                    now_s=context.now_s,
-                    burn_ucr_per_h=balance.burn_ucr_per_h,
-                )
+                burn = balance.burn_ucr_per_h
+                facts = Facts.of(expiry, now_s=context.now_s, burn_ucr_per_h=burn)
                 yield Announcement(name, episode, facts, expiry.at_s)
 
 
-RULE = AnnouncementRule(
-    name="expiry",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = AnnouncementRule(name="expiry", facts=Facts, find=find)

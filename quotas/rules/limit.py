@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from quotas.rules.context import Context, Level, Restricts, StopRule, Violation, newest_with
 from quotas.shares.allocation import Share, step_of
+from quotas.state.facts import DecisionFacts
 
 BINDING = ("policy", "credits", "pace")
 """The bounds of a share that the startup itself can widen; others follow from other startups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """A startup's usage of a pool against its limit, and the server that is above it."""
 
     startup: str
@@ -23,10 +24,9 @@ class Facts:
     limit_gpus: int
     pool: str
 
-
-def holds(facts: Facts) -> bool:
-    """Whether usage is above the limit."""
-    return facts.used_gpus > facts.limit_gpus
+    def holds(self) -> bool:
+        """Whether usage is above the limit."""
+        return self.used_gpus > self.limit_gpus
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -58,7 +58,7 @@ def find(context: Context) -> Iterable[Violation]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Full:
+class Full(DecisionFacts):
     """A pool in which nothing more fits under the bound named `limited_by`."""
 
     pool: str
@@ -67,26 +67,21 @@ class Full:
     limited_by: str
     step_gpus: int = 1
 
-
-def full_level(facts: Full) -> Level | None:
-    """At limit, once the smallest server that the startup can use no longer fits."""
-    fits = facts.used_gpus + facts.step_gpus <= facts.ceiling_gpus
-    if facts.used_gpus <= 0 or fits or facts.limited_by not in BINDING:
-        return None
-    return Level.PACED
+    def imposes(self) -> Level | None:
+        """At limit, once the smallest server that the startup can use no longer fits."""
+        fits = self.used_gpus + self.step_gpus <= self.ceiling_gpus
+        is_full = self.used_gpus > 0 and not fits and self.limited_by in BINDING
+        return Level.PACED if is_full else None
 
 
 def find_full(context: Context, startup: str) -> Full | None:
     """The first pool in which the startup runs something and nothing more fits."""
-    for share in context.shares_by_startup.get(startup, ()):
-        if share.usage > 0:
-            full = _full(context, share)
-            if full is not None:
-                return full
-    return None
+    shares = context.shares_by_startup.get(startup, ())
+    bounds = (_bound(context, share) for share in shares if share.usage > 0)
+    return next((bound for bound in bounds if bound.imposes() is not None), None)
 
 
-def _full(context: Context, share: Share) -> Full | None:
+def _bound(context: Context, share: Share) -> Full:
     """The program's limit binds first, before more is requested; then the share's ceiling."""
     program = context.snapshot.program
     entry = program.startup(share.startup)
@@ -95,30 +90,15 @@ def _full(context: Context, share: Share) -> Full | None:
         pool = next(each for each in program.pools if each.name == share.pool)
         step = step_of(entry, pool, context.snapshot.catalogue)
         if share.usage + step > limit:
-            return Full(
-                pool=share.pool,
-                used_gpus=share.usage,
-                ceiling_gpus=limit,
-                limited_by="policy",
-                step_gpus=step,
-            )
-    if share.usage >= share.ceiling and share.limited_by in BINDING:
-        return Full(
-            pool=share.pool,
-            used_gpus=share.usage,
-            ceiling_gpus=share.ceiling,
-            limited_by=share.limited_by,
-        )
-    return None
+            bound = {"ceiling_gpus": limit, "limited_by": "policy", "step_gpus": step}
+            return Full.of(share, used_gpus=share.usage, **bound)
+    return Full.of(share, used_gpus=share.usage, ceiling_gpus=share.ceiling)
 
 
 RULE = StopRule(
     name="limit",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(
-        facts=Full, find=find_full, level=full_level, message="limit.restriction", reads_shares=True
-    ),
+    restricts=Restricts(facts=Full, find=find_full, reads_shares=True),
     snoozable=True,
 )

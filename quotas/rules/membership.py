@@ -6,24 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+from quotas.state.facts import DecisionFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """How many entries of the program file are the startup's: 0 once it has left."""
 
     members: int
     startup: str | None = None
 
+    def holds(self) -> bool:
+        """Whether the startup has left the program."""
+        return self.members == 0
 
-def holds(facts: Facts) -> bool:
-    """Whether the startup has left the program."""
-    return facts.members == 0
-
-
-def level(facts: Facts) -> Level | None:
-    """A startup that left is stopped."""
-    return Level.STOPPED if holds(facts) else None
+    def imposes(self) -> Level | None:
+        """A startup that left is stopped."""
+        return Level.STOPPED if self.holds() else None
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -43,7 +42,6 @@ RULE = StopRule(
     name="membership",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(facts=Facts, find=find_left, level=level, message="membership.restriction"),
+    restricts=Restricts(facts=Facts, find=find_left),
     notice_survives_restart=True,
 )

@@ -6,7 +6,7 @@ The operator's override has the family `level`. It closes or stops the startup u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
 from quotas.state.facts import OverrideFacts
@@ -20,10 +20,9 @@ class Facts(OverrideFacts):
     level: str
     started_s: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether the startup is stopped, or is closed and the server was started afterwards."""
-    return facts.level == Level.STOPPED or facts.started_s > facts.override_s
+    def holds(self) -> bool:
+        """Whether the startup is stopped, or is closed and the server was started afterwards."""
+        return self.level == Level.STOPPED or self.started_s > self.override_s
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -34,8 +33,8 @@ def find(context: Context) -> Iterable[Violation]:
             continue
         if override.value == Level.CLOSED and not run.was_started_after(override.at_s):
             continue
-        ordered = {"level": override.value, **asdict(override.facts)}
-        facts = Facts(startup=run.startup, started_s=run.up_since_s, **ordered)
+        started = {"startup": run.startup, "started_s": run.up_since_s}
+        facts = Facts.of(override.facts, level=override.value, **started)
         deadline_s = context.earliest_deadline_s
         yield Violation(run, RULE.name, f"operator:{override.id}", deadline_s, facts)
 
@@ -46,10 +45,9 @@ class Ordered(OverrideFacts):
 
     level: str
 
-
-def ordered_level(facts: Ordered) -> Level | None:
-    """The level that the operator ordered."""
-    return Level(facts.level) if facts.level in set(Level) else None
+    def imposes(self) -> Level | None:
+        """The level that the operator ordered."""
+        return Level(self.level) if self.level in set(Level) else None
 
 
 def find_ordered(context: Context, startup: str) -> Ordered | None:
@@ -57,21 +55,14 @@ def find_ordered(context: Context, startup: str) -> Ordered | None:
     override = context.snapshot.overrides.level_of(startup)
     if override is None:
         return None
-    return Ordered(level=override.value, **asdict(override.facts))
+    return Ordered.of(override.facts, level=override.value)
 
 
 RULE = StopRule(
     name="operator",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(
-        facts=Ordered,
-        find=find_ordered,
-        level=ordered_level,
-        message="operator.restriction",
-        key="override_s",
-    ),
+    restricts=Restricts(facts=Ordered, find=find_ordered, key="override_s"),
     notice_survives_restart=True,
     resumable=True,
     is_ordered=True,

@@ -15,11 +15,12 @@ from quotas.rules.context import Announcement, AnnouncementRule, Context, newest
 from quotas.rules.reclaim import obstacle
 from quotas.shares.allocation import Share
 from quotas.shares.claims import WaitingOwners
+from quotas.state.facts import DecisionFacts
 from quotas.state.snapshot import Overuse, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """A startup's usage of a pool against its share, what bounds the share, and who waits."""
 
     startup: str
@@ -30,23 +31,14 @@ class Facts:
     limited_by: str
     owner: str | None = None
 
-
-def holds(facts: Facts) -> bool:
-    """Whether usage is above the share."""
-    return facts.used_gpus > facts.share_gpus
+    def holds(self) -> bool:
+        """Whether usage is above the share."""
+        return self.used_gpus > self.share_gpus
 
 
 def facts_of(overuse: Overuse) -> Facts:
     """The facts of a recorded overuse."""
-    return Facts(
-        startup=overuse.startup,
-        pool=overuse.pool,
-        used_gpus=overuse.share_gpus + overuse.gpus,
-        share_gpus=overuse.share_gpus,
-        nominal_gpus=overuse.nominal_gpus,
-        limited_by=overuse.limited_by,
-        owner=overuse.owner,
-    )
+    return Facts.of(overuse, used_gpus=overuse.share_gpus + overuse.gpus)
 
 
 def overuses(context: Context) -> tuple[Overuse, ...]:
@@ -113,7 +105,10 @@ def _owner(
 def _overuse(
     snapshot: Snapshot, share: Share, owner: str | None, runs: list[Run], before: Overuse | None
 ) -> Overuse:
-    deadline_s = _deadline_s(snapshot, share.overuse, runs)
+    # Minimum notice, after what is left of the minimum runtime of the servers concerned.
+    policy, newest = snapshot.program.policy, newest_with(share.overuse, runs)
+    ran_s = [run.up_since_s + policy.minimum_runtime_s for run in newest]
+    deadline_s = max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
     if before is not None and (before.owner is not None or owner is None):
         deadline_s = before.deadline_s
     elif before is not None:
@@ -131,17 +126,4 @@ def _overuse(
     )
 
 
-def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
-    """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
-    policy = snapshot.program.policy
-    ran_s = [run.up_since_s + policy.minimum_runtime_s for run in newest_with(gpus, runs)]
-    return max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
-
-
-RULE = AnnouncementRule(
-    name="overuse",
-    facts=Facts,
-    find=find,
-    holds=holds,
-    edges=edges,
-)
+RULE = AnnouncementRule(name="overuse", facts=Facts, find=find, edges=edges)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import (
-    Action,
-    Curve,
     Pace,
     Plan,
     Spend,
@@ -27,9 +25,10 @@ from quotas.ledger.forecast import (
     spent_ucr,
 )
 from quotas.metering.runs import Run
-from quotas.model.program import Startup
+from quotas.model.program import Curve, PaceAction, Startup
 from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
+from quotas.state.facts import DecisionFacts
 from quotas.state.snapshot import Snapshot
 
 ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
@@ -38,7 +37,7 @@ MOST_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """What is spent, against what may be spent by now.
 
     `ahead_s` and `spent_then_ucr` are there for a startup that was ahead today, the last three
@@ -75,35 +74,37 @@ class Facts:
             return False
         return self.spent_then_ucr > self.plan.allowed_tomorrow_ucr(self.ahead_s)
 
+    def holds(self) -> bool:
+        """Whether the cohort runs, and the figures lead to what was decided from them."""
+        if not self.plan.term.start_s <= self.now_s < self.plan.term.end_s:
+            return False
+        if self.reached_s is not None:
+            is_reached = (self.today_ucr or 0) >= (self.daily_burn_ucr or 0)
+            return is_reached and self.reached_s <= self.now_s
+        return self.pacing != PaceAction.BORROW_NO_MORE or self.is_ahead
+
+    def imposes(self) -> Level | None:
+        """At limit, where the figures hold."""
+        return Level.PACED if self.holds() else None
+
 
 def pace_facts(pace: Pace) -> Facts:
     """What a decision about the pace stores."""
-    at_s, spent_then_ucr = pace.ahead or (None, None)
+    ahead_s, spent_then_ucr = pace.ahead or (None, None)
     is_reached = pace.reached_s is not None and pace.daily_burn_ucr is not None
-    return Facts(
-        spent_ucr=pace.spent_ucr,
+    daily = {} if is_reached else dict.fromkeys(("reached_s", "today_ucr", "daily_burn_ucr"))
+    return Facts.of(
+        pace,
         granted_ucr=pace.plan.granted_ucr,
         starts_s=pace.plan.term.start_s,
         ends_s=pace.plan.term.end_s,
         now_s=pace.as_of_s,
         curve=str(pace.plan.curve),
-        pacing=str(pace.action),
-        ahead_s=at_s,
+        pacing=str(pace.action or "nothing"),
+        ahead_s=ahead_s,
         spent_then_ucr=spent_then_ucr,
-        reached_s=pace.reached_s if is_reached else None,
-        today_ucr=pace.today_ucr if is_reached else None,
-        daily_burn_ucr=pace.daily_burn_ucr if is_reached else None,
+        **daily,
     )
-
-
-def holds(facts: Facts) -> bool:
-    """Whether the cohort runs, and the figures lead to what was decided from them."""
-    if not facts.plan.term.start_s <= facts.now_s < facts.plan.term.end_s:
-        return False
-    if facts.reached_s is not None:
-        is_reached = (facts.today_ucr or 0) >= (facts.daily_burn_ucr or 0)
-        return is_reached and facts.reached_s <= facts.now_s
-    return facts.pacing != Action.BORROW_NO_MORE or facts.is_ahead
 
 
 def paces(snapshot: Snapshot) -> dict[str, Pace]:
@@ -137,7 +138,7 @@ def pace_of(
     cohort, policy = program.cohort(startup.cohort), program.policy
     if not cohort.starts_s <= now_s < cohort.ends_s:
         return None
-    term, curve = Period(cohort.starts_s, cohort.ends_s), Curve(policy.pacing_curve)
+    term, curve = Period(cohort.starts_s, cohort.ends_s), policy.pacing_curve
     known_s = min(now_s, max(snapshot.confirmed.values(), default=now_s))
     history = [_spend(run, known_s) for run in runs if run.rate_ucr_per_h is not None]
     granted = own.granted_ucr + own.later_ucr
@@ -154,7 +155,7 @@ def pace_of(
         plan=plan,
         as_of_s=now_s,
         ahead=ahead,
-        action=Action.NOTHING if ahead is None else Action(policy.pacing_action),
+        action=None if ahead is None else policy.pacing_action,
         today_ucr=spent_ucr(history, today),
         daily_burn_ucr=limit,
         reached_s=reached_s(history, today, limit),
@@ -221,7 +222,7 @@ def find(context: Context) -> Iterable[Announcement]:
         percents = [
             p for p in ANNOUNCE_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p
         ]
-        if pace.action is not Action.NOTHING and percents:
+        if pace.action is not None and percents:
             largest = max(percents)
             known = [f"pace:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
             if not any(context.was_announced(name, episode) for episode in known):
@@ -237,11 +238,6 @@ def find_paced(context: Context, startup: str) -> Facts | None:
     """The pace of a startup that it holds back."""
     pace = context.paces.get(startup)
     return pace_facts(pace) if pace is not None and pace.is_paced else None
-
-
-def level(facts: Facts) -> Level | None:
-    """At limit, where the figures hold."""
-    return Level.PACED if holds(facts) else None
 
 
 def _spend(run: Run, known_s: int) -> Spend:
@@ -263,6 +259,5 @@ RULE = AnnouncementRule(
     name="pace",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(facts=Facts, find=find_paced, level=level, message="pace.restriction"),
+    restricts=Restricts(facts=Facts, find=find_paced),
 )

@@ -10,9 +10,8 @@ from quotas.rules.context import Context
 from quotas.rules.overuse import overuses
 from quotas.rules.pace import pace_limits, paces
 from quotas.rules.registry import find_restriction
-from quotas.shares.allocation import Usage, usage_of
+from quotas.shares.allocation import Usage, compute_shares, usage_of
 from quotas.shares.claims import find_waiting_owners
-from quotas.shares.demand import compute_shares
 from quotas.state.requests import Request
 from quotas.state.snapshot import Snapshot
 

@@ -15,7 +15,7 @@ from quotas.metering.runs import Run
 from quotas.model.program import Pool
 from quotas.rules.context import Context, StopRule, Violation, newest_first
 from quotas.shares.claims import WaitingOwners
-from quotas.state.facts import OverrideFacts
+from quotas.state.facts import DecisionFacts, OverrideFacts
 from quotas.state.snapshot import UNREAD, Overuse
 
 IN_STOCK = ("available", "scarce")
@@ -23,7 +23,7 @@ IN_STOCK = ("available", "scarce")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """Who waits for what a borrower runs above its share, and the server that gives way."""
 
     startup: str
@@ -33,10 +33,9 @@ class Facts:
     server: str
     gpus: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether the borrower runs more than its share."""
-    return facts.overuse_gpus > 0
+    def holds(self) -> bool:
+        """Whether the borrower runs more than its share."""
+        return self.overuse_gpus > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,8 @@ def find(context: Context) -> Iterable[Violation]:
         overuses = [each for each in context.overuses if each.pool == pool]
         for overuse, run in _servers_to_reclaim(context, overuses, waiting_owners):
             owner = overuse.owner or ""
-            facts = Facts(
-                startup=overuse.startup,
-                owner=owner,
-                pool=pool,
-                overuse_gpus=overuse.gpus,
-                server=run.server_name,
-                gpus=run.gpus,
-            )
+            server = {"server": run.server_name, "gpus": run.gpus}
+            facts = Facts.of(overuse, owner=owner, overuse_gpus=overuse.gpus, **server)
             deadline_s = max(overuse.deadline_s, run.up_since_s + minimum_s)
             yield Violation(run, RULE.name, episode_of(pool, owner), deadline_s, facts)
 
@@ -170,25 +163,19 @@ def _by_preference(
     order = sorted(fit, key=lambda each: (-each.gpus, each.startup))
     for has_notice in (True, False):
         for overuse in order:
-            yield (
-                overuse,
-                [
-                    run
-                    for run in _usable(context, overuse.pool, overuse.startup, owner)
-                    if (run.server_id in noticed) is has_notice
-                    and not snapshot.exemption(run.startup, run.server_id)
-                ],
-            )
+            runs = _usable(context, overuse.pool, overuse.startup, owner)
+            runs = [run for run in runs if (run.server_id in noticed) is has_notice]
+            free = [run for run in runs if not snapshot.exemption(run.startup, run.server_id)]
+            yield overuse, free
 
 
 def _usable(context: Context, pool_name: str, borrower: str, owner: str) -> list[Run]:
     """The borrower's running servers that would serve the owner, the newest first."""
-    startup = context.snapshot.program.startup(owner)
+    program = context.snapshot.program
+    startup = program.startup(owner)
     if startup is None:
         return []
-    pool_flavors = {
-        f for p in context.snapshot.program.pools if p.name == pool_name for f in p.flavors
-    }
+    pool_flavors = {f for p in program.pools if p.name == pool_name for f in p.flavors}
     flavors = startup.flavors.get(pool_name) or pool_flavors
     runs = [r for r in context.running_by_startup.get(borrower, ()) if r.flavor in flavors]
     return newest_first(runs)
@@ -214,9 +201,4 @@ def _fewest(sizes: list[int], need: int) -> int:
     return next((count for count, total in enumerate(totals, 1) if total >= need), len(sizes))
 
 
-RULE = StopRule(
-    name="reclaim",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = StopRule(name="reclaim", facts=Facts, find=find)

@@ -8,6 +8,7 @@ tests/quotas/rules/test_registry.py fails while one of them is missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from quotas.rules import (
     cohort_end,
@@ -57,11 +58,6 @@ RESTRICTING: tuple[str, ...] = ("membership", "operator", "cohort-end", "credits
 SNOOZABLE = frozenset(rule.name for rule in STOP_RULES if rule.snoozable)
 
 
-def stop_rule(name: str) -> StopRule:
-    """The stop rule of that name. Raises KeyError."""
-    return STOP_BY_NAME[name]
-
-
 def restricts(name: str) -> Restricts:
     """How the rule of that name restricts a startup. Raises KeyError where it does not."""
     found = RULES[name].restricts
@@ -70,11 +66,11 @@ def restricts(name: str) -> Restricts:
     return found
 
 
-def restriction_from(name: str, facts: object) -> Restriction | None:
+def restriction_from(name: str, facts: Any) -> Restriction | None:
     """The restriction that a rule concludes from facts; None where they lead to none."""
     if isinstance(facts, NoFacts):
         return OPEN
-    level = restricts(name).level(facts)
+    level = facts.imposes()
     return None if level is None else Restriction(name, level, facts)
 
 

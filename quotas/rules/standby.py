@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from quotas.metering.runs import Run
 from quotas.model.observation import Server
 from quotas.rules.context import Context, StopRule, Violation
+from quotas.state.facts import DecisionFacts
 
 IN_PLACE = frozenset({"stopped in place", "stopped_in_place"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """Since when a server is in standby, and for how long the policy allows it."""
 
     startup: str
@@ -25,10 +26,9 @@ class Facts:
     now_s: int
     standby_stop_after_s: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether the server has been in standby for longer than the policy allows."""
-    return facts.now_s - facts.since_s >= facts.standby_stop_after_s
+    def holds(self) -> bool:
+        """Whether the server has been in standby for longer than the policy allows."""
+        return self.now_s - self.since_s >= self.standby_stop_after_s
 
 
 def find(context: Context) -> Iterable[Violation]:
@@ -44,7 +44,7 @@ def find(context: Context) -> Iterable[Violation]:
             now_s=context.now_s,
             standby_stop_after_s=context.policy.standby_stop_after_s,
         )
-        if holds(facts):
+        if facts.holds():
             deadline_s = context.earliest_deadline_s
             yield Violation(run, RULE.name, f"standby:{since_s}", deadline_s, facts)
 
@@ -69,7 +69,6 @@ RULE = StopRule(
     name="standby",
     facts=Facts,
     find=find,
-    holds=holds,
     edges=edges,
     one_notice_per_episode=True,
     snoozable=True,

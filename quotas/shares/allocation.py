@@ -2,19 +2,22 @@
 
 The running cohorts and their startups become a `Problem` for `quotas.shares.engine`. Demand is
 the larger of usage and requests, capacity is each pool's GPUs now, and what credits can pay for
-is a limit beside the policy's own.
+is a limit beside the policy's own. Requests of closed or stopped startups no longer count as
+demand, so they reclaim nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 from quotas.ledger.forecast import credits_limit_gpus
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.program import Pool, Program, Startup
 from quotas.shares.engine import Node, Problem, solve
+from quotas.state.requests import Request, refused_at, requested_gpus
 from quotas.state.snapshot import Snapshot
 
 Usage = Mapping[tuple[str, str], int]
@@ -55,6 +58,26 @@ def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int
     return dict(used)
 
 
+def requests_in_demand(
+    requests: Iterable[Request], blocked: Collection[str]
+) -> tuple[Request, ...]:
+    """The live requests that are demand: of startups that may start something."""
+    return tuple(each for each in requests if each.is_live and each.startup not in blocked)
+
+
+def compute_shares(
+    snapshot: Snapshot,
+    usage: Usage,
+    requests: Iterable[Request],
+    blocked: Collection[str],
+    limits: NamedLimits,
+) -> tuple[Share, ...]:
+    """The shares at the usage and the requests in demand, under the limits of the paces."""
+    demanding = requests_in_demand(requests, blocked)
+    requested, refused = requested_gpus(demanding), refused_at(demanding)
+    return divide(snapshot, usage, requested, limits, refused)
+
+
 def divide(
     snapshot: Snapshot,
     usage: Usage,
@@ -83,7 +106,9 @@ def divide(
         in_demand = sum(asked for (_, name), asked in demand.items() if name == pool.name)
         step = max((gpus_of.get(flavor, 0) for flavor in pool.flavors), default=0)
         beyond[pool.name] = gpus + sum(nominal for nominal, _ in parts) + in_demand + step
-    inputs = _Inputs(snapshot, usage, demand, pace_limits, beyond)
+    # Computed once for each list of flavors, because nearly every startup has its pool's.
+    terms = cache(lambda flavors: _terms(flavors, snapshot.catalogue))
+    inputs = _Inputs(snapshot, usage, demand, pace_limits, beyond, terms)
     nodes = []
     for cohort in running:
         parent = f"cohort:{cohort.name}"
@@ -120,19 +145,15 @@ class _Inputs:
     demand: Usage
     pace_limits: NamedLimits
     beyond: Mapping[str, int]
-    terms: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
-    """The highest price per GPU and hour among flavors, and their smallest step. Computed once
-    for each list of flavors, because nearly every startup has its pool's."""
+    terms: Callable[[tuple[str, ...]], tuple[int, int]]
+    """The highest price per GPU and hour among flavors, and their smallest step."""
 
     def node(self, startup: Startup, parent: str) -> Node:
         """A startup with its demand, its quotas, and all its limits by name."""
         demand, limit, step = {}, {}, {}
-        catalogue = self.snapshot.catalogue
         for pool in self.snapshot.program.pools:
-            key, flavors = (startup.name, pool.name), _flavors(startup, pool)
-            if flavors not in self.terms:
-                self.terms[flavors] = _dearest(flavors, catalogue), _step(flavors, catalogue)
-            dearest, step[pool.name] = self.terms[flavors]
+            key = (startup.name, pool.name)
+            dearest, step[pool.name] = self.terms(_flavors(startup, pool))
             limits = self._limits(startup, pool, dearest)
             limit[pool.name] = {**limits, **self.pace_limits.get(key, {})}
             demand[pool.name] = self.demand.get(key, 0)
@@ -181,11 +202,12 @@ def _step(flavors: Iterable[str], catalogue: Catalogue) -> int:
     return min((count for count in counts if count > 0), default=1)
 
 
-def _dearest(flavors: Iterable[str], catalogue: Catalogue) -> int:
-    """The highest price per GPU among flavors, in ucr per hour; 0 if none has a price."""
+def _terms(flavors: tuple[str, ...], catalogue: Catalogue) -> tuple[int, int]:
+    """The highest price per GPU among flavors, in ucr per hour or 0, and the smallest step."""
     rates, gpus = catalogue.rates_ucr_per_h, catalogue.gpus
     priced = (flavor for flavor in flavors if gpus.get(flavor) and rates.get(flavor))
-    return max((-(-rates[flavor] // gpus[flavor]) for flavor in priced), default=0)
+    dearest = max((-(-rates[flavor] // gpus[flavor]) for flavor in priced), default=0)
+    return dearest, _step(flavors, catalogue)
 
 
 def _flavors(startup: Startup, pool: Pool) -> tuple[str, ...]:

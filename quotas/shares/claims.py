@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from quotas.shares.allocation import Share, Usage, refused_gpus
-from quotas.shares.demand import requests_in_demand
+from quotas.shares.allocation import Share, Usage, refused_gpus, requests_in_demand
 from quotas.state.requests import Request, in_order, refused_at
 from quotas.state.snapshot import Snapshot
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 FactsJson = Mapping[str, int | str]
 F = TypeVar("F")
@@ -23,6 +23,21 @@ def canonical_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionFacts:
+    """The typed inputs of one kind of decision."""
+
+    def holds(self) -> bool:
+        """Whether they lead to the decision. What only records an observation always holds."""
+        return True
+
+    @classmethod
+    def of(cls, source: object, **given: Any) -> Self:
+        """The facts that are given; every other one is the source's attribute of its name."""
+        names = {f.name for f in fields(cls) if hasattr(source, f.name)} - given.keys()
+        return cls(**{name: getattr(source, name) for name in names}, **given)
+
+
 @dataclass(frozen=True, slots=True)
 class TypedMessage:
     """A message to people before it is rendered: its id in the catalogue, and its typed facts."""
@@ -32,7 +47,7 @@ class TypedMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverrideFacts:
+class OverrideFacts(DecisionFacts):
     """What an operator ordered: who gave the override, when, why and until when."""
 
     actor: str
@@ -41,24 +56,32 @@ class OverrideFacts:
     until_s: int | None = None
 
 
+OVERRIDE_PART = {"part": OverrideFacts}
+"""The metadata of a field for an override or None. Its facts are stored beside the others."""
+
+
 def to_json(facts: Any) -> dict[str, int | str]:
     """The facts as a flat mapping; a dataclass inside contributes its own fields."""
     found: dict[str, int | str] = {}
-    for field in fields(facts):
-        value = getattr(facts, field.name)
+    for each in fields(facts):
+        value = getattr(facts, each.name)
         if is_dataclass(value):
             found |= to_json(value)
         elif value is not None:
-            found[field.name] = value
+            found[each.name] = value
     return found
 
 
-def from_json(kind: type[F], stored: FactsJson) -> F:
+def from_json(kind: type[F], stored: Mapping[str, Any]) -> F:
     """Facts of a kind from their stored form. Raises KeyError where one is missing."""
     values: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
-        if field.name in stored:
-            values[field.name] = stored[field.name]
-        elif field.default is MISSING:
-            raise KeyError(field.name)
+    for each in fields(kind):  # type: ignore[arg-type]  # a dataclass
+        part = each.metadata.get("part")
+        if part is not None:
+            is_stored = any(f.name in stored for f in fields(part) if f.default is MISSING)
+            values[each.name] = from_json(part, stored) if is_stored else None
+        elif each.name in stored:
+            values[each.name] = stored[each.name]
+        elif each.default is MISSING:
+            raise KeyError(each.name)
     return kind(**values)

@@ -41,12 +41,7 @@ class Override:
     @property
     def facts(self) -> OverrideFacts:
         """The facts that a decision stores of it."""
-        return OverrideFacts(
-            actor=self.actor,
-            override_s=self.at_s,
-            override_reason=self.reason,
-            until_s=self.until_s,
-        )
+        return OverrideFacts.of(self, override_s=self.at_s, override_reason=self.reason)
 
 
 class Overrides:
@@ -54,9 +49,7 @@ class Overrides:
 
     def __init__(self, overrides: Iterable[Override], now_s: int) -> None:
         newest = {(w.family, w.subject): w for w in sorted(overrides, key=lambda w: w.id or 0)}
-        self._active = {
-            key: override for key, override in newest.items() if override.is_active_at(now_s)
-        }
+        self._active = {key: w for key, w in newest.items() if w.is_active_at(now_s)}
         self._ended_s = {
             key: override.at_s if override.value == "off" else override.until_s or 0
             for key, override in newest.items()

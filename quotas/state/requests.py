@@ -16,6 +16,7 @@ from quotas.ledger.corrections import Refused
 from quotas.model.machine import Machine, Stateful
 from quotas.model.program import Program, Startup
 from quotas.model.units import DAY_S, format_duration, format_instant
+from quotas.state.facts import DecisionFacts
 
 RULE = "request"
 
@@ -122,7 +123,7 @@ class Request(Stateful[RequestState]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(DecisionFacts):
     """What became of a request: the outcome's code, and the figures that it follows from."""
 
     startup: str
@@ -136,18 +137,17 @@ class Outcome:
     since_s: int | None = None
     length_s: int | None = None
 
-
-def outcome_holds(facts: Outcome) -> bool:
-    """Whether the figures lead to the outcome."""
-    if facts.outcome == "fulfilled":
-        return facts.used_gpus is not None and facts.used_gpus >= facts.gpus
-    if facts.outcome == "cohort":
-        return facts.ends_s is not None and facts.now_s >= facts.ends_s
-    if facts.outcome in {"over", "unmet"}:
-        if facts.since_s is None or facts.length_s is None:
-            return False
-        return facts.now_s >= facts.since_s + facts.length_s
-    return facts.outcome in {"startup", "pool"}
+    def holds(self) -> bool:
+        """Whether the figures lead to the outcome."""
+        if self.outcome == "fulfilled":
+            return self.used_gpus is not None and self.used_gpus >= self.gpus
+        if self.outcome == "cohort":
+            return self.ends_s is not None and self.now_s >= self.ends_s
+        if self.outcome in {"over", "unmet"}:
+            if self.since_s is None or self.length_s is None:
+                return False
+            return self.now_s >= self.since_s + self.length_s
+        return self.outcome in {"startup", "pool"}
 
 
 def refused_at(requests: Iterable[Request]) -> dict[str, int]:

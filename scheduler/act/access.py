@@ -34,7 +34,7 @@ from quotas.iam.closing import (
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
 from quotas.messages.catalogue import render
-from quotas.model.program import Mode, Program
+from quotas.model.program import Mode
 from quotas.state.notices import Intent, IntentCode, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
@@ -52,6 +52,8 @@ CALL_BUDGET_S = 70
 """The longest that one call to the cloud takes, all timeouts added up; it needs as much lease."""
 
 NO_CLOSINGS = Closings((), (), ())
+REFUSALS = (RequestRejected, KeyRefused, Forbidden)
+"""The errors with which the cloud says no. After any other error it may do the work later."""
 
 log = structlog.get_logger()
 
@@ -112,7 +114,7 @@ class AccessChanger:
         except (Conflict, LeaseTooShort) as error:
             log.warning("closing.delayed", startup=intent.startup, error=str(error))
             return None
-        except (RequestRejected, KeyRefused, Forbidden) as error:
+        except REFUSALS as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
             code = IntentCode.REFUSED
             return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
@@ -231,33 +233,23 @@ def decide_access_changes(
     """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
+    restrictions, closed = decided.context.restrictions, state.enforcement.closed
     if permissions is None or mode is not Mode.ENFORCE:
         # A startup whose rules are still revoked has its notice from the closing by IAM.
         members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
-        return announce_closings(
-            decided.restrictions, state.enforcement.closed, members, mode, now_s
-        )
+        return announce_closings(restrictions, closed, members, mode, now_s)
     if overrides.on("maintenance", EVERYONE):
         return NO_CLOSINGS
     past = with_ended_intents(state.closing_history, decided.intents)
     past = assign_to_successors(past, projects_at(state.program, now_s))
-    made = decide_closings(decided.restrictions, past, members, now_s)
+    made = decide_closings(restrictions, past, members, now_s)
     # A closing that was only announced, before there was a key, also ends by an announcement.
     free = {
         name
         for name in members - {intent.startup for intent in made.intents}
         if past.get(name, ClosingHistory()).last is None
     }
-    announced = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
+    announced = announce_closings(restrictions, closed, free, mode, now_s)
     return Closings(
         made.intents, (*made.decisions, *announced.decisions), (*made.notices, *announced.notices)
     )
-
-
-def make_access_changer(
-    permissions: Permissions | None, book: Book, lease: Lease, clock: Clock, program: Program
-) -> AccessChanger | None:
-    """The access changer of one cycle; None without a key for IAM."""
-    if permissions is None:
-        return None
-    return AccessChanger(permissions, book, lease, clock, projects_at(program, clock.now_s()))

@@ -15,16 +15,9 @@ from quotas.model.observation import Complete, Sweep
 from quotas.model.program import Mode
 from quotas.state.notices import Intent, IntentCode, IntentResult, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
-from scheduler.act.access import CALL_BUDGET_S, AccessChanger
+from scheduler.act.access import CALL_BUDGET_S, REFUSALS, AccessChanger
 from scheduler.clock import Clock
-from scheduler.clouds.base import (
-    Cloud,
-    CloudError,
-    Forbidden,
-    KeyRefused,
-    RequestRejected,
-    Throttled,
-)
+from scheduler.clouds.base import Cloud, CloudError, Throttled
 
 INTENTS_PER_CYCLE = 200
 
@@ -79,20 +72,15 @@ def act(
             break
         if now_s > intent.not_after_s:
             continue  # decide ends it as expired, and may order another
-        outcome = _carry_out(cloud, access_changer, intent, now_s)
+        outcome = None
+        if intent.action not in CLOSINGS:
+            outcome = _send(cloud, intent, now_s)
+        elif access_changer is not None:
+            outcome = access_changer.carry_out(intent)
         if outcome is not None:
             save_intents(book, [outcome], lease)
             sent += 1
     return sent
-
-
-def _carry_out(
-    cloud: Cloud, access_changer: AccessChanger | None, intent: Intent, now_s: int
-) -> Intent | None:
-    """The intent after its action; None if the next cycle has to try again."""
-    if intent.action in CLOSINGS:
-        return access_changer.carry_out(intent) if access_changer is not None else None
-    return _send(cloud, intent, now_s)
 
 
 def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
@@ -102,7 +90,7 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         call(intent.zone, intent.server_id)
     except Throttled:
         return None
-    except (RequestRejected, KeyRefused, Forbidden) as error:
+    except REFUSALS as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
         code = IntentCode.REFUSED
         return intent.ended(IntentState.FAILED, code, now_s, error=str(error))

@@ -19,6 +19,7 @@ from quotas.iam.narrowing import RevokedRules
 from quotas.ledger.balance import by_startup
 from quotas.state.notices import Intent, IntentCode, IntentState
 from scheduler.act.access import (
+    REFUSALS,
     AccessChanger,
     LeaseTooShort,
     RestoredRules,
@@ -26,7 +27,7 @@ from scheduler.act.access import (
     outcomes,
 )
 from scheduler.clock import Clock
-from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected
+from scheduler.clouds.base import CloudError
 from scheduler.clouds.permissions import Permissions
 
 RestoreRules = Callable[[tuple[RevokedRules, ...]], RestoredRules]
@@ -136,5 +137,5 @@ def _restore_startup(
             errors.append(f"{name}: IAM is so slow that only {error}; run it again")
         except (CloudError, StaleEpoch) as error:
             errors.append(f"{name}: {error}")
-            is_refused |= isinstance(error, (RequestRejected, Forbidden, KeyRefused))
+            is_refused |= isinstance(error, REFUSALS)
     return ReleaseResult(startup, tuple(restored), "; ".join(errors), is_refused)

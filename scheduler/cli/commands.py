@@ -22,20 +22,7 @@ import typer
 from quotas.book import Book
 from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action, preview_action
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    DryRun,
-    Json,
-    Key,
-    Reason,
-    State,
-    actor,
-    declare_parameters,
-    fail,
-    keyword_parameters,
-    parse_reason,
-    print_json,
-)
+from scheduler.cli import options
 from scheduler.clock import SystemClock
 
 Answer = tuple[Any, Iterable[str]]
@@ -52,13 +39,13 @@ def book_command(app: typer.Typer, name: str | None = None) -> Decorator[Any]:
     """Add a command that changes the books: its own options, then the shared ones."""
 
     def add(make: Callable[..., Command]) -> Callable[..., Command]:
-        _, *shared = keyword_parameters(_execute)
+        _, *shared = options.keyword_parameters(_execute)
 
         def run(**values: Any) -> None:
-            options = {each.name: values.pop(each.name) for each in shared}
-            _execute(make(**values), **options)
+            shared_values = {each.name: values.pop(each.name) for each in shared}
+            _execute(make(**values), **shared_values)
 
-        _imitate(make, run, [*keyword_parameters(make), *shared])
+        _imitate(make, run, [*options.keyword_parameters(make), *shared])
         app.command(name, context_settings=NEGATIVE_NUMBERS)(run)
         return make
 
@@ -71,19 +58,19 @@ def answer_command(
     """Add a command that reads or writes the book and answers: its own options, and two more."""
 
     def add(find: Callable[..., Answer]) -> Callable[..., Answer]:
-        def run(state: State = DEFAULT_STATE, as_json: Json = False, **values: Any) -> None:
+        def run(
+            state: options.State = options.DEFAULT_STATE,
+            as_json: options.Json = False,
+            **values: Any,
+        ) -> None:
             book = Book.open_existing(state)
             try:
-                value, lines = find(book, **values)
-                if as_json:
-                    print_json(value)
-                for line in () if as_json else lines:
-                    typer.echo(line)
+                options.print_answer(*find(book, **values), as_json=as_json)
             finally:
                 book.close()
 
-        own = [each for each in keyword_parameters(find) if each.name != "book"]
-        _imitate(find, run, [*own, *keyword_parameters(run)[:2]])
+        own = [each for each in options.keyword_parameters(find) if each.name != "book"]
+        _imitate(find, run, [*own, *options.keyword_parameters(run)[:2]])
         app.command(name, context_settings=settings)(run)
         return find
 
@@ -95,37 +82,35 @@ def _imitate(
 ) -> None:
     """Give `run` the function's name and help, and these parameters."""
     run.__name__, run.__doc__ = function.__name__, function.__doc__
-    declare_parameters(run, parameters)
+    options.declare_parameters(run, parameters)
 
 
 def _execute(
     command: Command,
     *,
-    reason: Reason,
-    state: State = DEFAULT_STATE,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    key: Key = None,
+    reason: options.Reason,
+    state: options.State = options.DEFAULT_STATE,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    key: options.Key = None,
 ) -> None:
     """Execute or preview the command, and print the answer. Raises Refused."""
-    reason = parse_reason(reason)
+    reason = options.parse_reason(reason)
     check_key(key)
     for name in filter(None, (v for v in asdict(command).values() if isinstance(v, str))):
         if not name.isprintable():
-            fail(f"{name!r} cannot be a name; write printable characters")
+            options.fail(f"{name!r} cannot be a name; write printable characters")
     book = Book.open_existing(state)
-    action = OperatorAction(command, reason, actor(), SystemClock().now_s(), key)
+    action = OperatorAction(command, reason, options.actor(), SystemClock().now_s(), key)
     try:
         answer = (preview_action if dry_run else perform_action)(book, action)
     finally:
         book.close()
-    if as_json:
-        print_json({**answer, "dry_run": dry_run})
-    else:
-        typer.echo(f"{'would be: ' if dry_run else ''}{answer['sentence']}")
+    sentence = f"{'would be: ' if dry_run else ''}{answer['sentence']}"
+    options.print_answer({**answer, "dry_run": dry_run}, [sentence], as_json=as_json)
 
 
 def check_key(key: str | None) -> None:
     """Check that the book can store a key; any other ends with exit 2."""
     if key is not None and not _KEY.fullmatch(key):
-        fail("--key is 1 to 100 printable characters without space, no '#' in front")
+        options.fail("--key is 1 to 100 printable characters without space, no '#' in front")

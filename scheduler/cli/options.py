@@ -51,7 +51,7 @@ ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (
 DEFAULT_PROGRAM = Path("program.toml")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Startup = Annotated[str, typer.Argument(help="A startup of the program.")]
-OfStartup = Annotated[str | None, typer.Option("--startup", help="Only of this startup.")]
+OfStartup = Annotated[str | None, typer.Option("--startup", help="Show only this startup.")]
 Credits = Annotated[str, typer.Argument(help="Credits, such as 60000 or 12.50.")]
 CreditsPart = Annotated[
     str | None, typer.Option("--credits", help="Only this many credits. Default: all of them.")
@@ -78,6 +78,15 @@ AsOf = Annotated[
 def print_json(value: object) -> None:
     """Print a value as JSON, sorted and indented."""
     typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def print_answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print an answer as JSON, or as the lines that a person reads."""
+    if as_json:
+        print_json(value)
+        return
+    for line in lines:
+        typer.echo(line)
 
 
 def fail(sentence: str, code: int = BAD_INPUT) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.metrics import Metrics, MetricsServer
@@ -20,17 +19,14 @@ from scheduler.jobs.publisher import publisher
 LOOPBACK = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """The open endpoints: the metrics to publish to, and a line with each address or token."""
-
-    metrics: Metrics
-    lines: tuple[str, ...]
-
-
 @contextmanager
-def serve_endpoints(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Endpoints]:
-    """Serve the portal and the metrics of a book on free ports until the block ends."""
+def serve_endpoints(
+    book: Book, state: Path, startups: Iterable[str]
+) -> Iterator[tuple[Metrics, list[str]]]:
+    """Serve the portal and the metrics of a book on free ports until the block ends.
+
+    Yields the metrics to publish to, and a line with each address and each token.
+    """
     # Imported here: FastAPI takes longer to import than most commands take to run.
     from exporters.api.app import build_app
     from exporters.api.server import listener, serving
@@ -59,4 +55,4 @@ def serve_endpoints(book: Book, state: Path, startups: Iterable[str]) -> Iterato
             token = Token("", "demo", name, scopes, now_s(), now_s() + DAY_S, None, "demo")
             create_token(book, token, token_hash)
             lines.append(f"token   {text}  {name}")
-        yield Endpoints(metrics, tuple(lines))
+        yield metrics, lines

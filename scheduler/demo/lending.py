@@ -40,7 +40,10 @@ class Lending:
     def follow(self, view: View | None, now_s: int) -> None:
         """Count what was lent since the last cycle; on Sunday evening, request quota back."""
         if self._last is not None:
-            self._count(self._last, now_s - self._last.status.at_s)
+            seconds = now_s - self._last.status.at_s
+            for share in self._last.status.shares:
+                self._borrowed[share.pool][share.startup] += share.borrowed * seconds
+                self._lent[share.pool][share.startup] += share.lent * seconds
         self._last = view
         if view is None:
             return
@@ -91,11 +94,6 @@ class Lending:
             yield f"  {'the pool itself':20} {pool:8} {'':>12} {flows['lent_by_pool']:>12}"
         requests = found["requests"]
         yield f"requests for quota: {requests['opened']} opened, {requests['fulfilled']} fulfilled"
-
-    def _count(self, view: View, seconds: int) -> None:
-        for share in view.status.shares:
-            self._borrowed[share.pool][share.startup] += share.borrowed * seconds
-            self._lent[share.pool][share.startup] += share.lent * seconds
 
     def _request_back(self, view: View, now_s: int) -> None:
         """Request GPUs for each startup that ran some in a pool before and runs none now."""

@@ -55,7 +55,7 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Simulate a whole program in a minute, and compare the charges with what really ran.
+    """Simulate a whole program in minutes, and compare the charges with the servers' true use.
 
     The real cycle runs against a simulated Scaleway region, over HTTP.
     """
@@ -76,11 +76,11 @@ def demo(
         stack.callback(book.close)
         rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
         if not as_json:
-            endpoints = stack.enter_context(
+            metrics, addresses = stack.enter_context(
                 serve_endpoints(book, folder, [each.name for each in rehearsal.program.startups()])
             )
-            rehearsal.publish = endpoints.metrics.publish
-            for line in endpoints.lines:
+            rehearsal.publish = metrics.publish
+            for line in addresses:
                 typer.echo(line)
         played = _play_and_show(rehearsal, quiet=as_json)
         result = tie_out(book, played.program, played.catalogue, played.truth)
@@ -90,13 +90,12 @@ def demo(
         else:
             _summary(result, played, keep)
         if stay:
-            _stay(endpoints.lines)
+            _stay(addresses)
     if not result.ok:
         raise typer.Exit(1)
 
 
 def _stay(lines: Iterable[str]) -> None:
-    """Keep the pages open until ^C. No further cycle runs."""
     for line in ("", *lines, "it stays open until you press ^C"):
         typer.echo(line)
     try:

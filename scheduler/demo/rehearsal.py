@@ -161,7 +161,8 @@ class Rehearsal:
         began, cycles = monotonic(), 0
         now_s = earlier_s = self.starts_s
         while True:
-            self._move(now_s)
+            self._control("POST", "clock", now_s=now_s)
+            self.clock.move_to(now_s)
             report = self.cycle.run()
             cycles += 1
             self._operate(now_s)
@@ -169,11 +170,22 @@ class Rehearsal:
             finished = tuple(self.scenarios.follow(self.view, now_s))
             cohort = (self.starts_s, self.ends_s)
             watch(Frame(now_s, earlier_s, *cohort, report, self.view, finished))
-            if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
+            is_idle = self.view is not None and not any(s.runs for s in self.view.status.startups)
+            if now_s >= self.ends_s + AFTER_THE_END_S and is_idle:
                 break
             earlier_s, now_s = now_s, self._next_s(now_s)
         catalogue, wall_s = load_state(self.book).catalogue, monotonic() - began
-        region = (self.program, catalogue, self._truth())
+        body = self._control("GET", "truth")
+        truth = tuple(
+            Truth(
+                run["project_id"],
+                f"{run['commercial_type']}@{run['zone']}",
+                run["start_s"],
+                body["now_s"] if run["end_s"] is None else run["end_s"],
+            )
+            for run in body["runs"]
+        )
+        region = (self.program, catalogue, truth)
         return RehearsalResult(*region, cycles, wall_s, self.lending.close(), self.scenarios)
 
     def _operate(self, now_s: int) -> None:
@@ -193,9 +205,6 @@ class Rehearsal:
         self.view = view
         self.publish(view)
 
-    def _is_busy(self) -> bool:
-        return self.view is None or any(startup.runs for startup in self.view.status.startups)
-
     def _next_s(self, now_s: int) -> int:
         edges = self.view.edges if self.view else ()
         polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
@@ -207,19 +216,3 @@ class Rehearsal:
         answer = self.http.request(method, url, json=body or None, timeout=CONTROL_TIMEOUT_S)
         answer.raise_for_status()
         return answer.json()
-
-    def _move(self, now_s: int) -> None:
-        self._control("POST", "clock", now_s=now_s)
-        self.clock.move_to(now_s)
-
-    def _truth(self) -> tuple[Truth, ...]:
-        body = self._control("GET", "truth")
-        return tuple(
-            Truth(
-                run["project_id"],
-                f"{run['commercial_type']}@{run['zone']}",
-                run["start_s"],
-                body["now_s"] if run["end_s"] is None else run["end_s"],
-            )
-            for run in body["runs"]
-        )

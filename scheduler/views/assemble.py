@@ -10,7 +10,7 @@ from quotas.book.cycle.commit import CycleResult
 from quotas.book.cycle.state import BookState
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import Closings
-from quotas.ledger.posting import Posting, post_due
+from quotas.ledger.posting import Posting
 from quotas.ledger.repricing import with_differences
 from quotas.ledger.transfers import overdraft_account, usage_account
 from quotas.messages.routing import chain_head_recipients, messages_for_changes
@@ -25,12 +25,6 @@ def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Me
     program, catalogue = state.program, state.catalogue
     seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
     return split_by_rate(program, catalogue, seen)
-
-
-def post_charges(state: BookState, metered: Metered, now_s: int) -> Posting:
-    """The charges that are due now, with the holds that the book has."""
-    assert state.program is not None
-    return post_due(state.program, state.grants, metered, now_s, state.holds)
 
 
 def with_posting(state: BookState, metered: Metered, posting: Posting) -> BookState:

@@ -17,15 +17,15 @@ from quotas.messages.catalogue.requests import position_text, request_detail
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules.overuse import facts_of
 from quotas.rules.pace import pace_facts
-from quotas.state.notices import Notice
 from quotas.state.requests import Request
-from quotas.state.snapshot import Overuse
 from quotas.view import StartupStatus
 from scheduler.views.json_fields import json_fields
 from scheduler.views.status_at import balance_fields
 
 CLOSING = "startup state since_s failures"
 OVERRIDE = "subject value until_s actor reason"
+NOTICE = "startup rule state opened_s deadline_s"
+OVERUSE = "startup pool gpus owner since_s deadline_s"
 SERVER = "flavor gpus state"
 
 
@@ -61,9 +61,15 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
             | {"detail": result_text(view.result)}
             for view in status.closings
         ],
-        "overuse": [_overuse(overuse) for overuse in status.overuses],
+        "overuse": [
+            json_fields(each, OVERUSE) | {"reason": text_of("overuse", facts_of(each))}
+            for each in status.overuses
+        ],
         "requests": [position_line(position) for position in status.requests],
-        "notices": [_notice(notice) for notice in status.notices],
+        "notices": [
+            json_fields(each, NOTICE, server="server_id") | {"text": notice_text(each)}
+            for each in status.notices
+        ],
         "overrides": [
             json_fields(each, OVERRIDE, kind="family", since="at_s") for each in status.overrides
         ],
@@ -96,7 +102,7 @@ def _pace(pace: Pace) -> dict[str, Any]:
     return {
         **json_fields(pace, "is_ahead spent_ucr today_ucr daily_burn_ucr"),
         "text": text_of("pace", pace_facts(pace)),
-        "action": pace.action.value,
+        "action": pace.action or "nothing",
         "burn_per_hour": {window: format_credits(burn) for window, burn in windows},
         "unused_at_end": json_fields(pace.unused, "low_ucr expected_ucr high_ucr"),
     }
@@ -120,18 +126,4 @@ def position_line(position: QueuePosition) -> dict[str, Any]:
         **json_fields(position, "waits_for expected_s", queue_length="of"),
         "position": position.place or None,
         "text": position_text(position),
-    }
-
-
-def _overuse(overuse: Overuse) -> dict[str, Any]:
-    return {
-        **json_fields(overuse, "startup pool gpus owner since_s deadline_s"),
-        "reason": text_of("overuse", facts_of(overuse)),
-    }
-
-
-def _notice(notice: Notice) -> dict[str, Any]:
-    return {
-        **json_fields(notice, "startup rule state opened_s deadline_s", server="server_id"),
-        "text": notice_text(notice),
     }

@@ -224,7 +224,7 @@ def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--poll", "x"], "--poll: 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
+        (["--poll", "x"], "--poll 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
         (["--poll", "5s"], "--poll 5s is out of range; give 30s to 1d"),
         (["--days", "0"], "Invalid value for '--days': Input should be greater than or equal to 1"),
         (["--trace", "nowhere.csv"], "'--trace': file 'nowhere.csv' does not exist."),

@@ -14,7 +14,7 @@ import pytest
 from exporters.api.models import CreditsAnswer
 from quotas.book import Book
 from quotas.book.actions.requests import open_request
-from quotas.model.program import Startup, Tenure
+from quotas.model.program import Curve, Startup, Tenure
 from quotas.state.requests import RequestSpec
 from tests.cli.command import REPO, run_in_process
 from tests.cli.operator_env import PROGRAM, OperatorEnv
@@ -47,7 +47,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     acme = replace(acme, nominal={"h100": 8})
     pool = replace(made.pools[0], capacity=((0, 16),))
     cohort = replace(made.cohorts[0], startups=(acme, birch))
-    policy = replace(made.policy, pacing_curve="flat", daily_burn_ucr=10**9)
+    policy = replace(made.policy, pacing_curve=Curve.FLAT, daily_burn_ucr=10**9)
     program = replace(made, pools=(pool,), cohorts=(cohort,), policy=policy)
     harness = Harness(program, Book.open(folder))
     harness.cloud.add(server("s1"), server("s2"))

@@ -10,15 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from exporters.api.models import (
-    CreditsAnswer,
-    Decision,
-    OperatorAction,
-    OperatorActionsAnswer,
-    PageOf,
-    StartupSummary,
-    StatementsAnswer,
-)
+from exporters.api import models
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.routers.startup import (
@@ -77,7 +69,7 @@ async def selected(request: Request, cached: OperatorStatus, name: str) -> Start
 SelectedStartup = Annotated[StartupForOperator, Depends(selected)]
 
 
-@router.get("/startups", response_model=PageOf[StartupSummary])
+@router.get("/startups", response_model=models.PageOf[models.StartupSummary])
 async def startups(
     request: Request, cached: OperatorStatus, names: Annotated[NamePaging, Query()]
 ) -> Response:
@@ -85,17 +77,19 @@ async def startups(
     after = [name for name in cached.program_status.names if name > names.cursor]
     page = after[: names.limit]
     following = page[-1] if len(after) > names.limit else None
-    answer = PageOf[StartupSummary](items=[_summary(cached, name) for name in page], next=following)
+    answer = models.PageOf[models.StartupSummary](
+        items=[_summary(cached, name) for name in page], next=following
+    )
     return conditional_response(request, with_etag(answer))
 
 
-@router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=NO_QUERY)
+@router.get("/startups/{name}/credits", response_model=models.CreditsAnswer, dependencies=NO_QUERY)
 async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
     """The credits of one startup, as the startup sees them."""
     return conditional_response(request, with_etag(selected.reads.credits()))
 
 
-@router.get("/startups/{name}/decisions", response_model=PageOf[Decision])
+@router.get("/startups/{name}/decisions", response_model=models.PageOf[models.Decision])
 async def startup_decisions(
     request: Request, selected: SelectedStartup, paging: Annotated[Paging, Query()]
 ) -> Response:
@@ -104,27 +98,29 @@ async def startup_decisions(
     return conditional_response(request, with_etag(found))
 
 
-@router.get("/startups/{name}/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
+@router.get(
+    "/startups/{name}/statements", response_model=models.StatementsAnswer, dependencies=NO_QUERY
+)
 async def startup_statements(request: Request, selected: SelectedStartup) -> Response:
     """The months of one startup, newest first."""
     found = await asyncio.to_thread(selected.reads.statements, selected.read_model.book())
     return conditional_response(request, with_etag(found))
 
 
-@router.get("/actions", response_model=OperatorActionsAnswer)
+@router.get("/actions", response_model=models.OperatorActionsAnswer)
 async def actions(
     request: Request, cached: AuditorStatus, latest: Annotated[LimitQuery, Query()]
 ) -> Response:
     """Actions of operators, newest first: who, when, what, why. Needs scope audit."""
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
-    answer = OperatorActionsAnswer(items=[OperatorAction.of(row) for row in found])
+    answer = models.OperatorActionsAnswer(items=[models.OperatorAction.of(row) for row in found])
     return conditional_response(request, with_etag(answer))
 
 
-def _summary(cached: CachedStatus, name: str) -> StartupSummary:
+def _summary(cached: CachedStatus, name: str) -> models.StartupSummary:
     status = cached.program_status.startup(name)
-    return StartupSummary.of(
+    return models.StartupSummary.of(
         status,
         status.balance,
         cohort=status.cohort_name or None,

@@ -69,8 +69,10 @@ def conditional_response(
     tag, body = page
     headers = {"ETag": tag, "Age": str(request.app.state.read_model.age_s())}
     if_none = request.headers.get("if-none-match")
-    if if_none is not None and (if_none.strip() == "*" or tag in _tags(if_none)):
-        return Response(status_code=304, headers=headers)
+    if if_none is not None:
+        tags = [each.strip().removeprefix("W/") for each in if_none.split(",")]
+        if if_none.strip() == "*" or tag in tags:
+            return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
 
 
@@ -78,10 +80,6 @@ def with_etag(answer: BaseModel | str) -> TaggedBody:
     """The bytes of an answer with their ETag."""
     body = (answer if isinstance(answer, str) else answer.model_dump_json()).encode()
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"', body
-
-
-def _tags(header: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
 @router.get("/me", response_model=Me)

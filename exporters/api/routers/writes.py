@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import JSONResponse
 
-from exporters.api.access import Requester, Viewer, ViewerDep, no_query
+from exporters.api.access import Access, Viewer, ViewerDep, no_query
 from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
@@ -117,6 +118,40 @@ def _seconds(field: str, text: str) -> int:
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Submits the write of a request, whose token may write, under its idempotency key."""
+
+    request: Request
+    token: Token
+    key: str | None
+
+    async def submit(self, kind: str, body: dict[str, Any]) -> Response:
+        """Put a write in the inbox, and answer where its result will be. Raises Problem."""
+        key = self.key
+        if key is None or not key.isascii() or not key.isprintable() or not 1 <= len(key) <= 100:
+            detail = (
+                "Send an Idempotency-Key header of 1 to 100 printable letters, new for each write."
+            )
+            raise Problem(400, "idempotency-key", detail)
+        enqueued = await enqueue(self.request, self.token, key, kind, body)
+        link = f"/v1/writes/{enqueued.id}"
+        answer = Accepted.of(enqueued, submitted=enqueued.at_s, link=link)
+        return JSONResponse(answer.model_dump(), 202, {"Location": link})
+
+
+async def submitter(request: Request, key: IdempotencyKey = None) -> Submitter:
+    """The dependency of every route that writes. The token must have the scope `request`."""
+    access: Access = request.app.state.access
+    return Submitter(request, access.token(request, "request"), key)
+
+
+SubmitterDep = Annotated[Submitter, Depends(submitter)]
+ACCEPTED: dict[str, Any] = {
+    "status_code": 202, "response_model": Accepted, "dependencies": NO_QUERY
+}  # fmt: skip
+
+
 @router.get("/requests", response_model=PageOf[StartupRequest])
 async def requests(
     request: Request, viewer: ViewerDep, paging: Annotated[Paging, Query()]
@@ -126,67 +161,43 @@ async def requests(
     return conditional_response(request, with_etag(found))
 
 
-@router.post("/requests", status_code=202, response_model=Accepted, dependencies=NO_QUERY)
-async def open_request(
-    request: Request,
-    token: Requester,
-    body: Annotated[NewRequest, Body()],
-    key: IdempotencyKey = None,
-) -> Response:
+@router.post("/requests", **ACCEPTED)
+async def open_request(write: SubmitterDep, body: Annotated[NewRequest, Body()]) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
-    return await _accept(request, token, key, "request.open", body.submitted())
+    return await write.submit("request.open", body.submitted())
 
 
-@router.delete(
-    "/requests/{number}", status_code=202, response_model=Accepted, dependencies=NO_QUERY
-)
-async def withdraw_request(
-    request: Request, token: Requester, number: Number, key: IdempotencyKey = None
-) -> Response:
+@router.delete("/requests/{number}", **ACCEPTED)
+async def withdraw_request(write: SubmitterDep, number: Number) -> Response:
     """Withdraw a request. The next cycle decides: follow `link`."""
-    return await _accept(request, token, key, "request.withdraw", {"request": number})
+    return await write.submit("request.withdraw", {"request": number})
 
 
-@router.post(
-    "/notices/{number}/acknowledge", status_code=202, response_model=Accepted, dependencies=NO_QUERY
-)
+@router.post("/notices/{number}/acknowledge", **ACCEPTED)
 async def acknowledge(
-    request: Request,
-    token: Requester,
-    number: Number,
-    body: Annotated[EmptyBody | None, Body()] = None,
-    key: IdempotencyKey = None,
+    write: SubmitterDep, number: Number, body: Annotated[EmptyBody | None, Body()] = None
 ) -> Response:
     """Acknowledge a notice. The next cycle records it: follow `link`."""
-    return await _accept(request, token, key, "notice.acknowledge", {"notice": number})
+    return await write.submit("notice.acknowledge", {"notice": number})
 
 
-@router.post(
-    "/notices/{number}/snooze", status_code=202, response_model=Accepted, dependencies=NO_QUERY
-)
+@router.post("/notices/{number}/snooze", **ACCEPTED)
 async def snooze(
-    request: Request,
-    token: Requester,
-    number: Number,
-    body: Annotated[NewSnooze, Body()],
-    key: IdempotencyKey = None,
+    write: SubmitterDep, number: Number, body: Annotated[NewSnooze, Body()]
 ) -> Response:
     """Ask for a later deadline, within the policy's bounds. The next cycle decides."""
     submitted = {"notice": number, "for_s": body.for_s(), "reason": body.reason}
-    return await _accept(request, token, key, "notice.snooze", submitted)
+    return await write.submit("notice.snooze", submitted)
 
 
-@router.post("/advance", status_code=202, response_model=Accepted, dependencies=NO_QUERY)
+@router.post("/advance", **ACCEPTED)
 async def advance(
-    request: Request,
-    token: Requester,
-    body: Annotated[NewAdvance | None, Body()] = None,
-    key: IdempotencyKey = None,
+    write: SubmitterDep, body: Annotated[NewAdvance | None, Body()] = None
 ) -> Response:
     """Take a part of your next tranche ahead, once for each. The next cycle decides."""
     body = body or NewAdvance()
     submitted = {"grant": body.grant, "amount_ucr": body.amount_ucr()}
-    return await _accept(request, token, key, "credits.advance", submitted)
+    return await write.submit("credits.advance", submitted)
 
 
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=NO_QUERY)
@@ -206,18 +217,6 @@ def write_result(request: Request, viewer: Viewer, id: str) -> WriteAnswer:
         waits = {"text": "it waits for the next cycle", "decided": None, "reference": None}
         return WriteAnswer.of(message, submitted=message.at_s, state="waiting", **waits)
     return WriteAnswer.of(message, answer, submitted=message.at_s, decided=answer.at_s)
-
-
-async def _accept(
-    request: Request, token: Token, key: str | None, kind: str, body: dict[str, Any]
-) -> Response:
-    if key is None or not key.isascii() or not key.isprintable() or not 1 <= len(key) <= 100:
-        detail = "Send an Idempotency-Key header of 1 to 100 printable letters, new for each write."
-        raise Problem(400, "idempotency-key", detail)
-    enqueued = await enqueue(request, token, key, kind, body)
-    link = f"/v1/writes/{enqueued.id}"
-    answer = Accepted.of(enqueued, submitted=enqueued.at_s, link=link)
-    return JSONResponse(answer.model_dump(), 202, {"Location": link})
 
 
 async def enqueue(

@@ -43,7 +43,7 @@ def on_notice(
 ) -> None:
     """Run a hook once for each notice that will stop this server, then acknowledge it.
 
-    SIGTERM lets a running hook end, then leaves.
+    After SIGTERM it waits for a running hook, then exits.
     """
     try:
         before_s = parse_duration(before)

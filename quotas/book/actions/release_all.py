@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 
 from quotas.book.cycle.commit import decision_row, save_intents
 from quotas.book.cycle.lease import Lease, fence
+from quotas.book.rows import INTENT_FIELDS, read_values
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
-from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Closing, Release
+from quotas.decisions.record import Closing, make_decision
+from quotas.decisions.verbs import Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
 from quotas.model.program import Mode
 from quotas.rules.context import OPEN
@@ -49,11 +50,9 @@ def begin_release(
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
     save_intents(book, [_reopening(name, result, now_s) for name in names], lease)
     with book.reading() as connection:
-        pending = select(INTENT).where(
-            INTENT.c.action == REOPEN, INTENT.c.state == IntentState.PENDING
-        )
-        rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
-        return tuple(Intent(**row) for row in rows_now)
+        pending = (INTENT.c.action == REOPEN, INTENT.c.state == IntentState.PENDING)
+        query = select(*INTENT_FIELDS).where(*pending).order_by(INTENT.c.startup)
+        return read_values(connection, Intent, query)
 
 
 def _reopening(startup: str, result: IntentResult, now_s: int) -> Intent:

@@ -9,9 +9,9 @@ from sqlalchemy import func, or_, select, union
 
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.cycle.state import IS_UNPOSTED, read_catalogue, read_program
+from quotas.book.rows import execute_rows, insert_rows
 from quotas.book.schema.tables import INTENT, LISTING, NOTICE, OFFER, PRICE, RUN
 from quotas.book.session import Book
-from quotas.book.upserts import execute_rows, insert_or_replace
 from quotas.metering.prices import STARTUP, Prices, is_believable
 from quotas.model.observation import Offer
 from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES
@@ -60,7 +60,7 @@ def save_catalogue(book: Book, lease: Lease, offers: Sequence[Offer], now_s: int
         sold = [
             {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
         ]
-        execute_rows(connection, insert_or_replace(connection, OFFER), sold)
+        insert_rows(connection, OFFER, sold, "replace")
         catalogue = read_catalogue(connection).at(now_s)
         prices, rates = catalogue.prices, catalogue.rates_ucr_per_h
         listed = [

@@ -8,9 +8,8 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, func, select
 
-from quotas.book.rows import columns_of, read_values
+from quotas.book.rows import columns_of, execute_rows, read_values
 from quotas.book.schema.tables import CHAIN_HEAD, ENTRY, TRANSFER
-from quotas.book.upserts import execute_rows
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.recorded import PostedTransfer
 from quotas.model.units import format_instant

@@ -20,7 +20,7 @@ from quotas.book.cycle.state import BookState, read_program
 from quotas.book.reads.holds import close_holds
 from quotas.book.reads.statements import close_months
 from quotas.book.reads.transfers import newest_transfer_id
-from quotas.book.rows import add_row
+from quotas.book.rows import add_row, execute_rows, insert_rows
 from quotas.book.schema.records import ProgramVersionRow
 from quotas.book.schema.tables import (
     DECISION,
@@ -39,7 +39,6 @@ from quotas.book.schema.tables import (
 )
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
-from quotas.book.upserts import execute_rows, insert_or_ignore, insert_or_replace
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import Transfer, grant_transfer
@@ -114,9 +113,11 @@ def commit(book: Book, result: CycleResult, lease: Lease, now_s: int) -> tuple[C
         _refuse_stale_notices(connection, result.notices)
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
         close_holds(connection, result.transfers)
-        _upsert(connection, RUN, map(asdict, result.runs))
-        _upsert(connection, UNCONFIRMED, map(_unconfirmed_row, result.unconfirmed_periods))
-        _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
+        insert_rows(connection, RUN, map(asdict, result.runs), "replace")
+        unconfirmed = map(_unconfirmed_row, result.unconfirmed_periods)
+        insert_rows(connection, UNCONFIRMED, unconfirmed, "replace")
+        zones = [_zone(sweep, result.confirmed) for sweep in result.sweeps]
+        insert_rows(connection, ZONE, zones, "replace")
         decisions = [decision_row(each, result.mode, now_s) for each in result.decisions]
         execute_rows(connection, DECISION.insert(), decisions)
         _save(connection, NOTICE, result.notices)
@@ -124,7 +125,7 @@ def commit(book: Book, result: CycleResult, lease: Lease, now_s: int) -> tuple[C
         compensate_breaches(connection, result.notices, now_s)
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
-        _upsert(connection, OVERUSE, map(asdict, result.overuses))
+        insert_rows(connection, OVERUSE, map(asdict, result.overuses), "replace")
         enqueue(connection, result.pending_messages, now_s)
         known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
         close_months(connection, known_s, now_s)
@@ -202,8 +203,7 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
             row = ProgramVersionRow(digest=digest, body=body, applied_s=now_s, actor=actor)
             add_row(connection, row)
             version += 1
-        grants = grant_rows(program.startups())
-        execute_rows(connection, insert_or_ignore(connection, GRANT), grants)
+        insert_rows(connection, GRANT, grant_rows(program.startups()), "keep")
         transfers = [
             grant_transfer(s.cohort, s.name, part.id, part.amount_ucr, part.effective_s)
             for s in program.startups()
@@ -212,10 +212,6 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         ]
         post(connection, transfers, recorded_s=now_s, epoch=0, actor=actor)
         return version
-
-
-def _upsert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    execute_rows(connection, insert_or_replace(connection, table), rows)
 
 
 def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:

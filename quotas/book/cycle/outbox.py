@@ -8,16 +8,16 @@ the same batch, so that the recipient sees one Message-ID however often it arriv
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select, update
 
 from quotas.book.cycle.lease import Lease, fence
+from quotas.book.rows import insert_rows
 from quotas.book.schema.tables import NOTICE, OUTBOX
 from quotas.book.session import Book
-from quotas.book.upserts import insert_or_ignore
 from quotas.ledger.chain_heads import ChainHead
 from quotas.messages.render import render_message
 from quotas.messages.routing import (
@@ -45,15 +45,6 @@ MAX_IN_CHAT = 5
 digest go out seconds apart: more of them would outlast a sending."""
 NO_NOTICE_ID = 0
 MESSAGE_COLUMNS = Message.__dataclass_fields__.keys() - {"subject", "text"}
-_WAITING_STATE: Mapping[str, Any] = {
-    "state": "waiting",
-    "batch": "",
-    "attempts": 0,
-    "claimed_s": None,
-    "epoch": 0,
-    "ended_s": None,
-    "detail": "",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +59,17 @@ class OutboxBacklog:
 def enqueue(connection: Connection, pending_messages: Iterable[PendingMessage], now_s: int) -> None:
     """Put drafts into the outbox of the caller's transaction, each once."""
     pending = list(pending_messages)
-    if not pending:
-        return
     ids = _new_ids(connection, {_key_of(p.notice) for p in pending if p.notice.id is None})
-    rows = [_row(each, _id_of(each.notice, ids), now_s) for each in pending]
-    connection.execute(insert_or_ignore(connection, OUTBOX), rows)
+    rows = [_row(p, p.notice.id or ids[_key_of(p.notice)], now_s) for p in pending]
+    insert_rows(connection, OUTBOX, rows, "keep")
 
 
 def enqueue_chain_heads(
     connection: Connection, chain_heads: Sequence[ChainHead], to: ChainHeadRecipients, now_s: int
 ) -> None:
     """Put a day's heads into the outbox of the caller's transaction, once for each recipient."""
-    if not chain_heads or not to.recipients:
+    if not chain_heads:
         return
-    facts = {"program": to.program, "chain_heads": [asdict(each) for each in chain_heads]}
     row = {
         "kind": CHAIN_HEADS,
         "audience": OPERATOR,
@@ -93,18 +81,14 @@ def enqueue_chain_heads(
         "due_s": to.due_s,
         "deadline_s": now_s,
         "is_urgent": False,
-        "facts": facts,
-        **_WAITING_STATE,
+        "facts": {"program": to.program, "chain_heads": [asdict(each) for each in chain_heads]},
     }
+    event = f"heads.{chain_heads[0].day}."
     rows = [
-        {
-            **row,
-            "recipient": each,
-            "event": f"heads.{chain_heads[0].day}.{_recipient_hash(OPERATOR, each)}",
-        }
+        {**row, "recipient": each, "event": event + _recipient_hash(OPERATOR, each)}
         for each in to.recipients
     ]
-    connection.execute(insert_or_ignore(connection, OUTBOX), rows)
+    insert_rows(connection, OUTBOX, rows, "keep")
 
 
 NoticeKey = tuple[str, str, str, str]
@@ -130,29 +114,23 @@ def _new_ids(connection: Connection, fresh: set[NoticeKey]) -> dict[NoticeKey, i
     return ids
 
 
-def _id_of(notice: Notice, ids: Mapping[NoticeKey, int]) -> int:
-    return notice.id if notice.id is not None else ids[_key_of(notice)]
-
-
-def _row(pending_message: PendingMessage, notice_id: int, now_s: int) -> dict[str, Any]:
-    notice = pending_message.notice
-    to = _recipient_hash(pending_message.audience, pending_message.recipient)
+def _row(message: PendingMessage, notice_id: int, now_s: int) -> dict[str, Any]:
+    notice, to = message.notice, _recipient_hash(message.audience, message.recipient)
     return {
         # A snooze moves the deadline: its reminders are new events.
-        "event": f"n{notice_id}.{pending_message.kind}.{notice.deadline_s}.{to}",
-        "kind": pending_message.kind,
-        "audience": pending_message.audience,
-        "recipient": pending_message.recipient,
+        "event": f"n{notice_id}.{message.kind}.{notice.deadline_s}.{to}",
+        "kind": message.kind,
+        "audience": message.audience,
+        "recipient": message.recipient,
         "startup": notice.startup,
         "server_name": notice.server_name,
         "rule": notice.rule,
         "notice_id": notice_id,
         "created_s": now_s,
-        "due_s": pending_message.due_s,
+        "due_s": message.due_s,
         "deadline_s": notice.deadline_s,
-        "is_urgent": pending_message.is_urgent,
-        "facts": pending_message.facts(notice_id),
-        **_WAITING_STATE,
+        "is_urgent": message.is_urgent,
+        "facts": message.facts(notice_id),
     }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from quotas.book.schema.tables import ENTRY, TRANSFER
-from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod
+from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod, charge_from
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import Entry
 from quotas.model.units import Period
@@ -40,7 +40,7 @@ def read_charges(
     amended = _amended(connection, connection.execute(amending))
     sides = entries_of(connection, [row.id for row, _ in found])
     return [
-        with_amendments(charge_from_row(row, detail, sides[row.id]), amended.get(row.key, ()))
+        with_amendments(charge_from(row, detail, sides[row.id]), amended.get(row.key, ()))
         for row, detail in found
     ]
 
@@ -63,24 +63,6 @@ def with_amendments(charge: Charge, amended: Iterable[RefundedPeriod | Corrected
     refunds = tuple(one for one in each if isinstance(one, RefundedPeriod))
     corrections = tuple(one for one in each if isinstance(one, CorrectedPeriod))
     return replace(charge, refunds=refunds, corrections=corrections)
-
-
-def charge_from_row(
-    row: Row[Any] | PostedTransfer, detail: Mapping[str, Any], sides: Iterable[Entry]
-) -> Charge:
-    """A charge as it was posted, from its row and its entries."""
-    return Charge(
-        key=row.key,
-        cohort=row.cohort,
-        startup=row.startup,
-        run=detail["run"],
-        server=detail["server"],
-        period=Period(detail["start_s"], detail["end_s"]),
-        run_start_s=detail["run_start_s"],
-        rate_ucr_per_h=detail["rate_ucr_per_h"],
-        draws=tuple(Entry(e.account, -e.amount_ucr) for e in sides if e.amount_ucr < 0),
-        flavor=detail["flavor"],
-    )
 
 
 def _amended(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from quotas.book.rows import INTENT_FIELDS
+from quotas.book.rows import INTENT_FIELDS, read_values
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS
@@ -48,4 +48,4 @@ def intents_of(book: Book, decision: Decision) -> tuple[Intent, ...]:
     else:
         newest = rows.where(INTENT.c.notice_id.in_(own))
     with book.reading() as connection:
-        return tuple(Intent(*row) for row in connection.execute(newest))
+        return read_values(connection, Intent, newest)

@@ -1,30 +1,78 @@
-"""The status of the program: built once, for the cycle's view, `cohortd status`, API and portal.
+"""The snapshot that decisions are made from, and the status of the program that everybody reads.
 
-A cycle passes what it decided. Every other reader passes `undecided`: the same shares, paces
-and levels, and nothing that changes.
+The cycle passes the state as its commit will leave it, with what it saw of the cloud and what it
+decided. The API, the portal and `cohortd status` pass the state as it was read,
+and `undecided`: the same shares, paces and levels, and nothing that changes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from quotas.book.cycle.state import BookState
-from quotas.book.reads.snapshot import build_snapshot, in_force
 from quotas.decisions.queue_position import queue_positions
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import ClosingView, closing_views
-from quotas.ledger.balance import CYCLE_S, by_startup
+from quotas.ledger.balance import CYCLE_S, balances_of, by_startup
 from quotas.messages.catalogue.rules import level_text
 from quotas.metering.runs import Run
+from quotas.metering.stop_latency import reserves_s
+from quotas.model.observation import Sweep
 from quotas.rules.prepare import prepare
 from quotas.state.notices import LIVE_NOTICES, Notice
-from quotas.state.snapshot import Snapshot
-from quotas.state.zones import known_until_s
+from quotas.state.overrides import Overrides, with_effective_mode
+from quotas.state.snapshot import Snapshot, announced_in_mode
+from quotas.state.zones import known_until_s, open_zones, with_zones
 from quotas.view import PoolStatus, ProgramStatus, StartupStatus
 
 OFF = ("open", "the program's mode is off")
+
+
+def in_force(state: BookState, now_s: int) -> BookState:
+    """The state with the mode and the prices in force at an instant, and every zone to sweep."""
+    assert state.program is not None
+    program = with_zones(state.program, open_zones(state.runs, state.notices, state.intents))
+    program = with_effective_mode(program, Overrides(state.enforcement.overrides, now_s))
+    return replace(state, program=program, catalogue=state.catalogue.at(now_s))
+
+
+def build_snapshot(
+    state: BookState,
+    now_s: int,
+    cycle_s: int,
+    sweeps: Mapping[str, Sweep],
+    stock: Mapping[str, str],
+) -> Snapshot:
+    """The snapshot of a state that is `in_force`."""
+    assert state.program is not None
+    program = state.program
+    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
+    names |= {run.startup for run in state.runs}
+    measured, reserved_s = reserves_s(program.policy, names, state.runs, state.stops, cycle_s)
+    open_books = (state.grants, state.runs, state.confirmed, state.holds)
+    return Snapshot(
+        now_s=now_s,
+        program=program,
+        catalogue=state.catalogue,
+        sweeps=sweeps,
+        confirmed=state.confirmed,
+        runs={run.id: run for run in state.runs},
+        balances=balances_of(reserved_s, now_s, *open_books),
+        notices=state.notices,
+        intents=state.intents,
+        announced=announced_in_mode(state.announced, program.mode),
+        stop_latency_s=program.policy.stop_latency_s,
+        measured_latency_s=measured,
+        requests=state.requests,
+        overuses=state.overuses,
+        recent=state.recent,
+        charged=state.charged,
+        enforcement=state.enforcement,
+        undelivered=state.undelivered,
+        stock=stock,
+    )
 
 
 def read_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) -> ProgramStatus:
@@ -65,9 +113,9 @@ def build_status(
         program=program,
         startups=_startups(state, snapshot, decided, running, notices),
         pools=tuple(PoolStatus(p.name, p.gpus_at(now_s), used[p.name]) for p in program.pools),
-        shares=decided.shares,
+        shares=decided.context.shares,
         requests=queue_positions(decided.context, requests.values(), notices),
-        overuses=decided.current_overuses,
+        overuses=decided.context.overuses,
         notices=notices,
         overrides=snapshot.overrides.active(),
         closings=closings,
@@ -83,9 +131,9 @@ def _startups(
     running: Iterable[Run],
     notices: Iterable[Notice],
 ) -> tuple[StartupStatus, ...]:
-    program, restrictions = snapshot.program, decided.restrictions
+    program, restrictions = snapshot.program, decided.context.restrictions
     runs, own_notices = by_startup(running), by_startup(notices)
-    shares = by_startup(decided.shares)
+    shares = by_startup(decided.context.shares)
     found = []
     for name, balance in snapshot.balances.items():
         entry = program.startup(name)
@@ -99,7 +147,7 @@ def _startups(
             runs=tuple(runs.get(name, ())),
             level=level,
             level_reason=why,
-            pace=decided.paces.get(name),
+            pace=decided.context.paces.get(name),
             shares=tuple(shares.get(name, ())),
             notices=tuple(own_notices.get(name, ())),
         )

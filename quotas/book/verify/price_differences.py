@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from quotas.book.cycle.state import read_prices
-from quotas.book.reads.charges import charge_from_row
 from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.refunds import RefundAudit
-from quotas.ledger.corrections import Charge
+from quotas.ledger.corrections import Charge, charge_from
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.repricing import difference_ucr, price_difference_account, provider_account
 from quotas.ledger.transfers import Entry
-from quotas.metering.prices import Step
 
 MAX_REMEMBERED_CHARGES = 20_000
 """The most charges kept for differences that follow them. One commit has few."""
@@ -29,8 +28,10 @@ class DifferenceAudit:
     def __init__(self, connection: Connection, amended: RefundAudit) -> None:
         self._connection = connection
         self._amended = amended
-        self._prices = read_prices(connection)
-        self._paid: dict[tuple[str, int, int], Sequence[Step]] = {}
+        self._prices = prices = read_prices(connection)
+        self._paid_as_known = lru_cache(MAX_REMEMBERED_PRICES)(
+            lambda flavor, version, listed_s: prices.known(version, listed_s).paid(flavor)
+        )
         flavors = {*self._prices.versions, *self._prices.listings}
         rates = {f: {step.rate_ucr_per_h for step in self._prices.paid(f)} for f in flavors}
         self._moved = {flavor for flavor, own in rates.items() if len(own) > 1}
@@ -42,7 +43,7 @@ class DifferenceAudit:
             if len(self._recent) >= MAX_REMEMBERED_CHARGES:
                 self._recent.clear()
             sides = [Entry(*entry) for entry in posted.entries]
-            self._recent[posted.key] = charge_from_row(posted, detail, sides)
+            self._recent[posted.key] = charge_from(posted, detail, sides)
 
     def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a price difference, or None."""
@@ -55,7 +56,7 @@ class DifferenceAudit:
             return f"is of {key}, which is no earlier charge of {posted.startup}"
         if version > self._prices.newest:
             return f"is computed from version {version} of the prices, which there is not"
-        paid = self._steps(charge.flavor, version, detail["listed_s"])
+        paid = self._paid_as_known(charge.flavor, version, detail["listed_s"])
         due_ucr = difference_ucr(charge, paid) - self._posted(posted, key)
         sides = (
             (price_difference_account(posted.cohort), -due_ucr),
@@ -64,15 +65,6 @@ class DifferenceAudit:
         if posted.entries != sides:
             return f"moves {posted.entries[-1][1]} ucr where {key} differs by {due_ucr}"
         return None
-
-    def _steps(self, flavor: str, version: int, listed_s: int) -> Sequence[Step]:
-        """What the program paid for a flavor, as it was known then."""
-        known = (flavor, version, listed_s)
-        if known not in self._paid:
-            if len(self._paid) >= MAX_REMEMBERED_PRICES:
-                self._paid.clear()
-            self._paid[known] = self._prices.known(version, listed_s).paid(flavor)
-        return self._paid[known]
 
     def _posted(self, posted: PostedTransfer, charge: str) -> int:
         """What earlier differences of the charge moved: those of prices accepted since."""

@@ -7,9 +7,9 @@ from collections import defaultdict
 
 from sqlalchemy import Connection, select
 
-from quotas.book.reads.charges import amendment_from, charge_from_row, entries_of, with_amendments
+from quotas.book.reads.charges import amendment_from, entries_of, with_amendments
 from quotas.book.schema.tables import TRANSFER
-from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod
+from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod, charge_from
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import Entry, usage_account
 from quotas.model.units import cost_ucr
@@ -52,5 +52,5 @@ class RefundAudit:
         if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
             return None
         sides = entries_of(self._connection, [of.id])[of.id]
-        charge = charge_from_row(of, json.loads(of.detail), sides)
+        charge = charge_from(of, json.loads(of.detail), sides)
         return with_amendments(charge, self._amended.get(key, ()))

@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from quotas.decisions.record import facts_from, kind_name
-from quotas.messages.catalogue import mail, operators, remedies, requests, rules, texts, verbs
-from quotas.messages.catalogue.notices import stop_notice_text
-from quotas.rules.registry import RULES, STOP_BY_NAME
-from quotas.state.facts import FactsJson, TypedMessage
-from quotas.state.notices import Notice
+from quotas.decisions.verbs import Extension
+from quotas.messages.catalogue import mail, operators, requests, rules, texts, verbs
+from quotas.messages.catalogue.remedies import CHANGED_BY, EXEMPTION, OBSERVED, REMEDIES
+from quotas.model.units import format_instant
+from quotas.rules.registry import STOP_BY_NAME
+from quotas.state.facts import FactsJson, TypedMessage, from_json
+from quotas.state.notices import Notice, StopTerms
 from quotas.state.snapshot import Decision
 
 TEXTS: texts.Texts = {
     **rules.TEXTS,
     **verbs.TEXTS,
-    **remedies.TEXTS,
     **requests.TEXTS,
     **operators.TEXTS,
     **mail.TEXTS,
@@ -35,7 +36,7 @@ def render(message: TypedMessage) -> str:
 
 def text_of(kind: str, facts: Any) -> str:
     """What a decision of a kind concluded, in a sentence without its full stop."""
-    return texts.render(TEXTS, RULES[kind].message if kind in RULES else kind, facts)
+    return texts.render(TEXTS, kind, facts)
 
 
 def decision_text(decision: Decision) -> str:
@@ -53,19 +54,42 @@ def reason_text(rule: str, verb: str, stored: FactsJson) -> str:
 
 def notice_text(notice: Notice) -> str:
     """The text of a notice, from the facts that it stores and its present deadline."""
-    if notice.rule in STOP_BY_NAME:
-        return stop_notice_text(notice)
-    kind = "test.notice" if notice.rule == "test" else notice.rule
-    return text_of(kind, facts_from(notice.rule, "announce", notice.facts))
+    rule, is_stop = notice.rule, notice.rule in STOP_BY_NAME
+    facts = facts_from(rule, "notify" if is_stop else "announce", notice.facts)
+    reason = text_of("test.notice" if rule == "test" else rule, facts)
+    if not is_stop:
+        return reason
+    terms = from_json(StopTerms, notice.facts)
+    loss = f"{_scratch_text(terms.scratch_bytes)}; its slot "
+    loss += "stays the program's" if terms.is_reserved else "goes back to Scaleway"
+    if terms.was_due_s is not None and terms.resumed_s is not None:
+        extension = Extension.of(terms, server=notice.server_name, deadline_s=notice.deadline_s)
+        return f"{text_of('extend', extension)}: {reason}. {loss}; volumes stay."
+    remedy = remedy_text(rule, facts)
+    text = (
+        f"{notice.server_name} ({terms.flavor}) will be powered off at "
+        f"{format_instant(notice.deadline_s)}: {reason}. "
+        f"{remedy[:1].upper()}{remedy[1:]}. {loss}; volumes stay."
+    )
+    if terms.goes_on_s is not None:
+        text += f" It continues the notice of {format_instant(terms.goes_on_s)}."
+    return text
+
+
+def _scratch_text(size_bytes: int | None) -> str:
+    """What becomes of the scratch disk; None where the flavor is not known from the catalogue."""
+    if size_bytes is None:
+        return "A scratch disk, where it has one, is erased"
+    if not size_bytes:
+        return "It has no scratch disk"
+    return f"Its scratch disk of {size_bytes // 10**9} GB is erased"
 
 
 def remedy_text(kind: str, facts: Any) -> str:
     """What would have to be different, so that the decision would not have been made."""
-    message = RULES[kind].remedy if kind in RULES else f"{kind}.remedy"
-    return texts.render(TEXTS, message, facts) if message in TEXTS else remedies.OBSERVED
+    return texts.render(REMEDIES, kind, facts) if kind in REMEDIES else OBSERVED
 
 
 def changed_by_text(kind: str) -> str:
     """Who may change a decision of a kind: the same words in commands, API and notices."""
-    message = RULES[kind].changed_by if kind in RULES else f"{kind}.changed_by"
-    return texts.render(TEXTS, message) if message in TEXTS else remedies.ANYONE
+    return texts.render(CHANGED_BY, kind) if kind in CHANGED_BY else EXEMPTION

@@ -25,15 +25,6 @@ class Mail:
         return f"{self.what} {verb} {self.when}"
 
 
-def _breached(f: Mail) -> str:
-    startup = f.notice.startup
-    return (
-        f"Notice {f.notice.id} was not kept: we stopped its server before the deadline, or no "
-        f"channel of {startup} took a word of it by then. 'cohortd explain {startup}' says which, "
-        "and by how much; that is refunded when the server is off."
-    )
-
-
 TEXTS: Texts = {
     "mail.test.subject": "test notice: please acknowledge",
     "mail.notice.subject": lambda f: f.stops,
@@ -48,7 +39,7 @@ TEXTS: Texts = {
     "mail.restarting.subject": "{what} is being powered on again",
     "mail.restarted.subject": "{what} runs again",
     "mail.announced.subject": "{notice.rule}: {when}",
-    f"mail.{BREACHED}.subject": ("broken promise: {what} had less notice than was promised"),
+    f"mail.{BREACHED}.subject": "broken promise: {what} had less notice than was promised",
     "mail.cancelled.closing": (
         "This notice ({notice.id}) is cancelled: its cause ended. Nothing is stopped."
     ),
@@ -57,20 +48,28 @@ TEXTS: Texts = {
         "again once the cause has ended."
     ),
     "mail.deferred.closing": (
-        "Too many servers were due at once: it runs on until the stops of the last hour leave room "
-        "for it, or an operator approves it."
+        "Too many servers were due at once. This one runs on until the stops of the last hour "
+        "leave room for it, or an operator approves its stop."
     ),
     "mail.restarting.closing": (
-        "Scaleway is asked to power it on; where it has no such server free, again later."
+        "cohortd asks Scaleway to power the server on. If Scaleway has none free, cohortd "
+        "asks again later."
     ),
     "mail.restarted.closing": (
-        "It is charged again from now on. Its scratch disk, where it has one, is empty."
+        "The server is charged again from now on. If it has a scratch disk, the disk is empty."
     ),
-    f"mail.{BREACHED}.closing": _breached,
-    "mail.acknowledge": "To acknowledge: cohortd notice ack {notice.id}, or tell your operator.",
-    "mail.copy": ("This is the operator's copy; {notice.startup} is told on its own channels."),
+    f"mail.{BREACHED}.closing": (
+        "Notice {notice.id} was not kept: cohortd stopped its server before the deadline, or no "
+        "channel of {notice.startup} took the notice in time. 'cohortd explain {notice.startup}' "
+        "shows which of the two happened, and the missing time. That time is refunded when the "
+        "server is off."
+    ),
+    "mail.acknowledge": (
+        "To acknowledge: use the portal or 'cohortctl notices ack {notice.id}', or tell your "
+        "operator."
+    ),
+    "mail.acknowledge-copy": "To acknowledge: cohortd notice ack {notice.id}.",
+    "mail.copy": "This is the operator's copy; {notice.startup} gets its own.",
     "mail.shadow-copy": "Shadow mode: nothing is touched, and the startup is not told.",
-    f"mail.{BREACHED}.copy": (
-        "{notice.startup} is not told of this by cohortd: tell it in person."
-    ),
+    f"mail.{BREACHED}.copy": "{notice.startup} is not told of this by cohortd: tell it in person.",
 }

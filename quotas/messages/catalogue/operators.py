@@ -14,7 +14,7 @@ from quotas.state.notices import IntentCode, IntentResult
 POLICIES = {
     "narrowed": "narrowed {names}",
     "restored": "restored {names}",
-    "complete": "{names} had it all already",
+    "complete": "{names} already had every rule",
     "gone": "{names} is gone: nothing to give back to",
 }
 """What became of IAM policies, each named in its text."""
@@ -31,10 +31,8 @@ def policies_text(policies: Mapping[str, Sequence[str]]) -> str:
 
 
 def _release(f: IntentResult) -> str:
-    order = f"release-all by {f.actor}: {f.reason}"
-    return ": ".join(
-        filter(None, [order, "; ".join(filter(None, [f.error, policies_text(f.policies)]))])
-    )
+    found = "; ".join(filter(None, [f.error, policies_text(f.policies)]))
+    return ": ".join(filter(None, [f"release-all by {f.actor}: {f.reason}", found]))
 
 
 def _problem(f: StopProblem) -> str:
@@ -52,16 +50,15 @@ def chain_head_text(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str
     """Subject and text of the message that carries a day's heads."""
     days = sorted({chain_head.day for chain_head in chain_heads})
     lines = [
-        f"{chain_head.cohort}: {chain_head.transfers} transfers, "
-        f"{format_credits(chain_head.moved_ucr)} credits moved, "
-        f"the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
-        for chain_head in chain_heads
+        f"{head.cohort}: {head.transfers} transfers, {format_credits(head.moved_ucr)} credits "
+        f"moved, the newest is transfer {head.transfer_id}\n  {head.hash}"
+        for head in chain_heads
     ]
     text = (
         f"The books of {program}, as they stood:\n\n"
         + "\n".join(lines)
-        + "\n\nKeep this message. 'cohortd verify --head FILE', with it as FILE, shows that "
-        "nothing before these transfers was changed or taken away.\n"
+        + "\n\nKeep this message. 'cohortd verify --chain-head FILE', where FILE has it, shows "
+        "that nothing before these transfers was changed or taken away.\n"
     )
     return f"{program}: heads of the books, {', '.join(days)}", text
 

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from quotas.decisions.queue_position import Lent, QueuePosition
-from quotas.messages.catalogue.rules import (
-    BOUNDS,
-    SHORT,
-    level_text,
-    obstacle_text,
-    override_text,
-)
+from quotas.messages.catalogue.rules import BOUNDS, SHORT, level_text, obstacle_text, override_text
 from quotas.messages.catalogue.texts import Texts, render
 from quotas.model.units import format_duration, format_instant
 from quotas.rules.context import Restriction

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quotas.ledger.forecast import Action
 from quotas.messages.catalogue.texts import Texts, render
+from quotas.model.program import PaceAction
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules import (
     cohort_end,
-    credits,
     deferral,
     expiry,
-    limit,
     operator,
     overuse,
     pace,
     reclaim,
 )
-from quotas.rules.context import OPEN, Restriction
-from quotas.rules.registry import restricts
+from quotas.rules.context import Restriction
 from quotas.state.facts import OverrideFacts
 
 BOUNDS: Mapping[str, str] = {
@@ -50,7 +47,7 @@ def override_text(f: OverrideFacts) -> str:
 
 def restriction_text(rule: str, facts: Any) -> str:
     """Why a startup is restricted, or open."""
-    return render(TEXTS, "open" if rule == OPEN.rule else restricts(rule).message, facts)
+    return render(TEXTS, f"{rule}.restriction", facts)
 
 
 def level_text(restriction: Restriction) -> tuple[str, str]:
@@ -58,24 +55,10 @@ def level_text(restriction: Restriction) -> tuple[str, str]:
     return str(restriction.level), restriction_text(restriction.rule, restriction.facts)
 
 
-def _full(f: limit.Full) -> str:
-    return f"{LIMITED[f.limited_by]} no more than {f.ceiling_gpus} GPUs in {f.pool}"
-
-
-def _used_up(f: credits.Facts) -> str:
-    why = "its credits are used up"
-    return why if f.stopped_before else f"{why}: the final notice runs"
-
-
-def _ending(f: cohort_end.Ending) -> str:
+def _ending(f: cohort_end.Facts) -> str:
     if f.now_s >= f.ends_s:
         return f"its cohort ended at {format_instant(f.ends_s)}"
     return f"its cohort ends at {format_instant(f.ends_s)}, within the minimum notice"
-
-
-def _end(f: cohort_end.EndFacts) -> str:
-    left = format_duration(f.ends_s - f.now_s)
-    return f"the cohort ends at {format_instant(f.ends_s)}, in {left}"
 
 
 def _operator(f: operator.Facts) -> str:
@@ -84,9 +67,10 @@ def _operator(f: operator.Facts) -> str:
 
 
 def _deferral(f: deferral.Facts) -> str:
+    obstacle = reclaim.Obstacle(f.obstacle, f.stock, f.shortage)
     return (
         f"{f.owner} waits for its nominal quota in {f.pool}, lent to {f.startup}, but "
-        f"{obstacle_text(f.pool, f.owner, deferral.obstacle_of(f))}: {f.startup} keeps running"
+        f"{obstacle_text(f.pool, f.owner, obstacle)}: {f.startup} keeps running"
     )
 
 
@@ -104,27 +88,20 @@ def obstacle_text(pool: str, owner: str, found: reclaim.Obstacle) -> str:
 
 
 def _expiry(f: expiry.Facts) -> str:
-    left = format_duration(f.at_s - f.now_s)
+    amount, burn = format_credits(f.amount_ucr), format_credits(f.burn_ucr_per_h)
+    when = f"{format_instant(f.at_s)}, in {format_duration(f.at_s - f.now_s)}"
     return (
-        f"{format_credits(f.amount_ucr)} credits of {f.grant} will be forfeited at "
-        f"{format_instant(f.at_s)}, in {left}, at {format_credits(f.burn_ucr_per_h)} credits an "
-        "hour"
+        f"{amount} credits of {f.grant} will expire at {when}, if {burn} credits are spent an hour"
     )
 
 
 def _overuse(f: overuse.Facts) -> str:
-    above = f.used_gpus - f.share_gpus
-    bound = BOUNDS.get(f.limited_by, SHORT)
-    why = (
-        f"{f.owner} waits for its nominal quota"
-        if f.owner
-        else f"of the {f.nominal_gpus} that are its own and what it may borrow it has no more: "
-        f"{bound}"
-    )
-    return (
-        f"{f.startup} runs {f.used_gpus} GPUs in {f.pool}, {above} above its share of "
-        f"{f.share_gpus}; {why}"
-    )
+    above = f"{f.used_gpus - f.share_gpus} above its share of {f.share_gpus}"
+    own = f"its nominal quota is {f.nominal_gpus}, and its share is limited"
+    why = f"{own}: {BOUNDS.get(f.limited_by, SHORT)}"
+    if f.owner:
+        why = f"{f.owner} waits for its nominal quota"
+    return f"{f.startup} runs {f.used_gpus} GPUs in {f.pool}, {above}; {why}"
 
 
 def _pace(f: pace.Facts) -> str:
@@ -132,47 +109,53 @@ def _pace(f: pace.Facts) -> str:
         limit_text = format_credits(f.daily_burn_ucr or 0)
         return f"its limit of {limit_text} credits a day is reached: nothing new until midnight"
     spent, allowed = format_credits(f.spent_ucr), format_credits(f.allowance_ucr)
-    if f.pacing == Action.BORROW_NO_MORE:
+    if f.pacing == PaceAction.BORROW_NO_MORE:
         return f"{spent} credits are spent, {allowed} were paced to date: no more borrowing"
     verb = "ahead of" if f.is_ahead else "within"
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"
 
 
 TEXTS: Texts = {
-    "limit.notice": (
+    "limit": (
         "{startup} uses {used_gpus} GPUs in {pool}, its limit is {limit_gpus}: {server} ({gpus}) "
         "is its newest server there"
     ),
-    "limit.restriction": _full,
-    "credits.notice": (
+    "limit.restriction": lambda f: (
+        f"{LIMITED[f.limited_by]} no more than {f.ceiling_gpus} GPUs in {f.pool}"
+    ),
+    "credits": (
         "{startup} has {left_ucr:credits} credits left, and needs {reserve_ucr:credits} to give "
         "notice and stop at {burn_ucr_per_h:credits} an hour"
     ),
-    "credits.restriction": _used_up,
-    "runway.announcement": (
+    "credits.restriction": lambda f: (
+        "its credits are used up" + ("" if f.stopped_before else ": the final notice runs")
+    ),
+    "runway": (
         "{available_ucr:credits} credits are available and last {runway_s:duration} at "
         "{burn_ucr_per_h:credits} an hour"
     ),
-    "cohort-end.notice": "the cohort of {startup} ends at {ends_s:instant}",
+    "cohort-end": "the cohort of {startup} ends at {ends_s:instant}",
     "cohort-end.restriction": _ending,
-    "end.announcement": _end,
-    "membership.notice": "{startup} is no longer in the program",
+    "end": lambda f: (
+        f"the cohort ends at {format_instant(f.ends_s)}, in {format_duration(f.ends_s - f.now_s)}"
+    ),
+    "membership": "{startup} is no longer in the program",
     "membership.restriction": "it is no longer in the program",
-    "operator.notice": _operator,
+    "operator": _operator,
     "operator.restriction": override_text,
-    "standby.notice": (
+    "standby": (
         "{server} of {startup} is stopped in place since {since_s:instant} and still billed, for "
         "longer than {standby_stop_after_s:duration}"
     ),
-    "reclaim.notice": (
+    "reclaim": (
         "{owner} waits for its nominal quota in {pool}, and {startup} runs {overuse_gpus} GPUs "
         "above its share there: {server} ({gpus}) is among the fewest and newest that {owner} can "
         "use"
     ),
-    "deferral.announcement": _deferral,
-    "expiry.announcement": _expiry,
-    "overuse.announcement": _overuse,
-    "pace.announcement": _pace,
+    "deferral": _deferral,
+    "expiry": _expiry,
+    "overuse": _overuse,
+    "pace": _pace,
     "pace.restriction": _pace,
-    "open": "credits and time are left",
+    "nothing.restriction": "credits and time are left",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quotas.decisions import verbs
+from quotas.decisions.record import Closing
 from quotas.messages.catalogue.rules import override_text, restriction_text
 from quotas.messages.catalogue.texts import Texts
 from quotas.model.units import format_duration, format_instant
@@ -11,30 +12,28 @@ from quotas.model.units import format_duration, format_instant
 def _outcome(f: verbs.Outcome) -> str:
     ended = {
         "": "",
-        "resolved": " and free of it: the cause ended",
-        "mode": f" and free of it: the mode is {f.mode}, no longer {f.was}",
+        "resolved": " and its notice is over: the cause ended",
+        "mode": f" and its notice is over: the mode is {f.mode}, no longer {f.was}",
         "unwanted": ", and no longer offered back",
     }
     return f"{f.server} is {f.state}{ended[f.ended_by]}"
 
 
 def _restart(f: verbs.Restart) -> str:
-    why = (
-        f"its stop was undone: {override_text(f.override)}"
-        if f.by == "undo"
-        else f"{f.startup} asked for auto_resume, and the cause ended"
-    )
+    why = f"{f.startup} asked for auto_resume, and the cause ended"
+    if f.override is not None:
+        why = f"its stop was undone: {override_text(f.override)}"
     return f"{f.server} of {f.startup} is powered on again: {why}"
 
 
 def _breach(f: verbs.Breach) -> str:
     short = format_duration(f.short_s)
-    if f.sent_s is None:
-        return (
-            f"no channel of {f.startup} took notice {f.notice} before its deadline at "
-            f"{format_instant(f.deadline_s)}: all of its {short} were missing"
-        )
-    return f"{f.server} was stopped {short} before its deadline"
+    if f.sent_s is not None:
+        return f"{f.server} was stopped {short} before its deadline"
+    until = f"before its deadline at {format_instant(f.deadline_s)}"
+    return (
+        f"no channel of {f.startup} took notice {f.notice} {until}: all of its {short} were missing"
+    )
 
 
 def _snooze(f: verbs.Snooze) -> str:
@@ -42,7 +41,7 @@ def _snooze(f: verbs.Snooze) -> str:
     return f"{f.actor} moved the deadline by {by} to {format_instant(f.to_s)}: {f.reason}"
 
 
-def _closing(f: verbs.Closing) -> str:
+def _closing(f: Closing) -> str:
     why = restriction_text(f.by, f.restriction)
     return {
         "close": f"{f.startup} may start and create no servers from now on: {why}. Scaleway "
@@ -63,8 +62,8 @@ TEXTS: Texts = {
         "within an hour, and {most_gpus} may be; 'cohortd approve' lets it pass"
     ),
     "extend": (
-        "{server} was to be powered off at {was_due_s:instant}, when stops waited; they go on "
-        "since {resumed_s:instant}, and it will be powered off at {deadline_s:instant}"
+        "{server} will be powered off at {deadline_s:instant}, not at {was_due_s:instant} (stops "
+        "waited until {resumed_s:instant})"
     ),
     "restart": _restart,
     "remind": "{left_s:duration} are left",
@@ -73,7 +72,7 @@ TEXTS: Texts = {
     "test": "{actor} tries the channels",
     "test.notice": (
         "This is a test by {actor}: notices about servers of {startup} arrive here. Nothing is "
-        "stopped. Please acknowledge it, so that we know that somebody reads them."
+        "stopped. Please acknowledge it, so that we know that somebody reads notices here."
     ),
     "advance": (
         "{actor} took {amount_ucr:credits} credits of tranche {tranche} of {startup} ahead, of "

@@ -16,8 +16,8 @@ own, in three steps:
 3. `whole.round_shares` turns ratios into whole GPUs. Each share is rounded down to the node's
    step, then the remaining GPUs go one step at a time to the node that lacks most.
 
-`lent` then traces who lends to whom. `ceiling` divides again with one unlimited demand (`reach`
-answers that without a new division if there are many startups). `explain` names the bound.
+`lent` then traces who lends to whom. `ceiling` divides again with one unlimited demand. If there
+are many startups, it states a lower bound instead. `explain` names the bound of each share.
 
 The invariants. Shares sum to at most the capacity. No share exceeds demand, a limit, or nominal
 plus borrowing limit. Borrowed GPUs equal lent GPUs. The order of the input never matters: ties go

@@ -68,6 +68,8 @@ def _remedy(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
     if division.given is None:
         return f"limited by {_bound_words(cause, whose)}"
     if cause.name in ("demand", "step"):
+        if len(division.layout.leaves) > EXACT_UP_TO:
+            return f"limited by its {cause.name}"  # the ceiling is only a lower bound
         more = target - division.unscaled(division.amounts.demand[row])
         if ceiling < target:
             return f"limited by its {cause.name}; even asking for more its ceiling is {ceiling}"

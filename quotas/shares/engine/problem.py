@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 AMOUNTS = (
-    "nominal", "borrowing_limit", "lending_limit", "limit",
-    "demand", "usage", "step", "banked", "served_s",
-)  # fmt: skip
+    *("nominal", "borrowing_limit", "lending_limit", "limit"),
+    *("demand", "step", "banked", "served_s"),
+)
 """Fields of a node that map a pool to a number; `served_s` (last served, UTC s) orders ties."""
 
 MOST_LEVELS = 250
@@ -50,7 +50,6 @@ class Node:
     lending_limit: Mapping[str, Number] = field(default_factory=dict)
     limit: Mapping[str, Mapping[str, Number]] = field(default_factory=dict)
     demand: Mapping[str, Number] = field(default_factory=dict)
-    usage: Mapping[str, Number] = field(default_factory=dict)
     step: Mapping[str, Number] = field(default_factory=dict)
     banked: Mapping[str, Number] = field(default_factory=dict)
     served_s: Mapping[str, Number] = field(default_factory=dict)

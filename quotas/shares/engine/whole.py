@@ -49,7 +49,7 @@ def _largest_first(
     group_of = np.searchsorted(level.heads, near, side="right") - 1
     rows = near + level.start
     keys = [forest.rank[rows], amounts.served_s[rows], -amounts.banked[rows], -missing[near]]
-    order = _order([*keys, group_of])
+    order = np.lexsort([*keys, group_of])  # by the last key, then by the one before it, and so on
     owner = group_of[order]
     place = np.arange(len(order)) - np.searchsorted(owner, owner)
     extra[near[order[place < left[owner]]]] = 1
@@ -63,18 +63,6 @@ def _split_at(near: Ints, missing: Ints, left: int) -> tuple[Ints, Ints, Ints]:
     edge = np.partition(missing, len(near) - left)[len(near) - left]
     sure = near[missing > edge]
     return sure, near[missing == edge], as_row(left - len(sure))
-
-
-def _order(keys: list[Ints]) -> Ints:
-    """Stable order by the last key, then the one before, and so on. Sorted keys cost nothing."""
-    order = np.arange(len(keys[0]))
-    for key in keys:
-        sorted_ = key[order]
-        if (sorted_[1:] < sorted_[:-1]).any():
-            if sorted_.min() >= 0 and sorted_.max() < 2**16:
-                sorted_ = sorted_.astype(np.uint16)  # numpy sorts these in linear time
-            order = order[np.argsort(sorted_, kind="stable")]
-    return order
 
 
 class StepRounder:

@@ -12,16 +12,8 @@ from quotas.book.actions.tokens import create_token, list_tokens, revoke_token, 
 from quotas.book.inbox import last_token_uses
 from quotas.model.tokens import SECRET_BYTES, Token, check_scopes, fingerprint, write_token
 from quotas.model.units import format_instant
+from scheduler.cli import options
 from scheduler.cli.commands import Answer, answer_command
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    Json,
-    State,
-    actor,
-    fail,
-    parse_duration_option,
-    print_json,
-)
 from scheduler.clock import SystemClock
 from scheduler.views.json_fields import json_fields
 
@@ -45,17 +37,17 @@ def create(
         str, typer.Option(help="For a startup: read,request. For operators: admin,audit.")
     ] = "read",
     expires: Expires = "90d",
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
+    state: options.State = options.DEFAULT_STATE,
+    as_json: options.Json = False,
 ) -> None:
     """Create a token and print it once. The book stores only its hash."""
     scopes = tuple(dict.fromkeys(scope.split(",")))
     try:
         check_scopes(startup, scopes)
     except ValueError as error:
-        fail(str(error))
+        options.fail(str(error))
     if not name.isprintable() or not 0 < len(name.strip()) <= MAX_NAME_LENGTH:
-        fail(f"--name is {name!r}: give 1 to {MAX_NAME_LENGTH} printable letters")
+        options.fail(f"--name is {name!r}: give 1 to {MAX_NAME_LENGTH} printable letters")
     token = _unsaved(name, startup, scopes, expires)
     text, token_hash = new_token()
     made = create_token(Book.open_existing(state), token, token_hash)
@@ -63,19 +55,17 @@ def create(
 
 
 @app.command("list")
-def list_all(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """List every token: its startup, scopes, expiry and last use. No token is shown itself."""
+def list_all(state: options.State = options.DEFAULT_STATE, as_json: options.Json = False) -> None:
+    """List every token: its startup, scopes, expiry and last use. It shows no token itself."""
     tokens, used = list_tokens(Book.open_existing(state)), last_token_uses(state.folder)
     rows = [_described(each, used.get(each.id)) for each in tokens]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        typer.echo(
-            f"{row['id']}  {row['state']:8} {row['startup'] or 'operators':20} "
-            f"{','.join(row['scopes']):14} until {row['expires']}  "
-            f"used {row['last_used'] or 'never'}  {row['name']}"
-        )
+    lines = (
+        f"{row['id']}  {row['state']:8} {row['startup'] or 'operators':20} "
+        f"{','.join(row['scopes']):14} until {row['expires']}  "
+        f"used {row['last_used'] or 'never'}  {row['name']}"
+        for row in rows
+    )
+    options.print_answer(rows, lines, as_json=as_json)
 
 
 @app.command()
@@ -83,11 +73,11 @@ def rotate(
     id: Id,
     overlap: Annotated[str, typer.Option(help="How long the old token still works.")] = "1d",
     expires: Expires = "90d",
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
+    state: options.State = options.DEFAULT_STATE,
+    as_json: options.Json = False,
 ) -> None:
     """Create a successor with the same scopes. The old token ends after the overlap."""
-    overlap_s = parse_duration_option("--overlap", overlap, least="0s", most="30d")
+    overlap_s = options.parse_duration_option("--overlap", overlap, least="0s", most="30d")
     successor = _unsaved("", "", (), expires)
     text, token_hash = new_token()
     ends_s = successor.created_s + overlap_s
@@ -113,17 +103,15 @@ def new_token() -> tuple[str, str]:
 def _unsaved(name: str, startup: str, scopes: tuple[str, ...], expires: str) -> Token:
     """A token that the book has yet to give an id, good from now on."""
     now_s = SystemClock().now_s()
-    ends_s = now_s + parse_duration_option("--expires", expires)
-    return Token("", name, startup, scopes, now_s, ends_s, None, actor())
+    ends_s = now_s + options.parse_duration_option("--expires", expires)
+    return Token("", name, startup, scopes, now_s, ends_s, None, options.actor())
 
 
 def _print_once(token: Token, text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({**_described(token), "token": text})
-        return
-    typer.echo(text)
-    until = format_instant(token.expires_s)
-    typer.echo(f"{token.id} works until {until}; it is not shown again", err=True)
+    options.print_answer({**_described(token), "token": text}, [text], as_json=as_json)
+    if not as_json:
+        until = format_instant(token.expires_s)
+        typer.echo(f"{token.id} works until {until}; it is not shown again", err=True)
 
 
 def _described(token: Token, used_s: int | None = None) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def place(
     amount: Credits,
     length: Annotated[str, typer.Option("--for", help="How long, such as 7d.")],
 ) -> HoldCommand:
-    """Set credits aside for a time. What is not settled returns to its grants when it ends."""
+    """Set credits aside for a time. At its end the rest returns to its grants."""
     return HoldCommand(startup, parse_amount(amount), parse_duration_option("--for", length))
 
 

@@ -73,7 +73,7 @@ def accept(
         str, typer.Option("--from", help="First instant, with its time zone. It may be past.")
     ],
     to: Annotated[
-        str, typer.Option("--to", help="Who pays what past charges rise by: sponsor or startup.")
+        str, typer.Option("--to", help="Who pays if past charges rise: sponsor or startup.")
     ] = SPONSOR,
     confirm: Annotated[
         str | None, typer.Option("--confirm", help="The flavor, if the price changes a lot.")

@@ -20,21 +20,9 @@ from quotas.book.verify.verify import verify as verify_book
 from quotas.ledger.chain_heads import hashes_in
 from quotas.messages.explain import explain as explanation
 from quotas.model.units import format_instant
+from scheduler.cli import options
 from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.look.screen import past_lines, status_lines, watch_live
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    REFUSED,
-    AsOf,
-    Json,
-    Limit,
-    State,
-    fail,
-    parse_instant_option,
-    parse_past_instant,
-    print_json,
-    read_text,
-)
 from scheduler.clock import SystemClock
 from scheduler.views.status import status_of
 from scheduler.views.status_at import status_at
@@ -44,45 +32,47 @@ app = typer.Typer()
 
 @app.command()
 def status(
-    state: State = DEFAULT_STATE,
-    as_of: AsOf = None,
+    state: options.State = options.DEFAULT_STATE,
+    as_of: options.AsOf = None,
     watch: Annotated[bool, typer.Option(help="Refresh every few seconds until ^C.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show every startup: its level, GPUs, credits and runway; then requests and notices."""
     book, clock = Book.open_existing(state), SystemClock()
     if watch and as_of is None:
         watch_live(lambda: status_lines(status_of(book, clock.now_s())))
         return
-    if as_of is not None:
-        found = status_at(book, parse_instant_option("--as-of", as_of), clock.now_s())
-    else:
+    if as_of is None:
         found = status_of(book, clock.now_s())
-    if as_json:
-        print_json(found)
-        return
-    for line in status_lines(found) if as_of is None else past_lines(found):
-        typer.echo(line)
+        options.print_answer(found, status_lines(found), as_json=as_json)
+    else:
+        found = status_at(book, options.parse_instant_option("--as-of", as_of), clock.now_s())
+        options.print_answer(found, past_lines(found), as_json=as_json)
 
 
 @answer_command(app)
 def explain(
     book: Book,
     subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
-    limit: Limit = 10,
-    as_of: AsOf = None,
+    limit: options.Limit = 10,
+    as_of: options.AsOf = None,
 ) -> Answer:
     """Explain the newest decisions about a startup or a server, or one decision by its number."""
     now_s = SystemClock().now_s()
     found: list[Mapping[str, Any]] = []
-    until_s = parse_past_instant(book, as_of)
+    until_s = options.parse_past_instant(book, as_of)
     if subject.isdigit():
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
         found = found or last_decisions(book, limit, until_s, **{column: subject})
-    shares, pace = ([], None) if as_of else _shares_and_pace(status_of(book, now_s), subject)
+    shares, pace = [], None
+    if as_of is None:
+        status_now = status_of(book, now_s)
+        shares = [share for share in status_now["shares"] if share["startup"] == subject]
+        paces = [each["pace"] for each in status_now["startups"] if each["name"] == subject]
+        pace = next(iter(paces), None)
     if not found and not shares and pace is None:
-        fail(f"nothing was decided about {subject!r} yet", REFUSED)
+        options.fail(f"nothing was decided about {subject!r} yet", options.REFUSED)
     notices = load_state(book).notices
     rows = []
     for row in found:
@@ -112,15 +102,6 @@ def explain(
     return answer, lines
 
 
-def _shares_and_pace(
-    found: Mapping[str, Any], subject: str
-) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
-    """A startup's shares and its pace now; empty for another subject."""
-    shares = [share for share in found["shares"] if share["startup"] == subject]
-    paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
-    return shares, next(iter(paces), None)
-
-
 @app.command()
 def verify(
     chain_head: Annotated[
@@ -130,8 +111,8 @@ def verify(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="First compute all balances again from the transfers.")
     ] = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
+    state: options.State = options.DEFAULT_STATE,
+    as_json: options.Json = False,
 ) -> None:
     """Verify that nobody changed the book, and that its sums, charges and notices are right.
 
@@ -154,7 +135,7 @@ def verify(
             book, lambda done: progress.update(task, completed=done), expected_heads
         )
     if as_json:
-        print_json({"ok": verdict.fault is None, **asdict(verdict)})
+        options.print_json({"ok": verdict.fault is None, **asdict(verdict)})
     elif verdict.fault is None:
         typer.echo(f"{verdict.transfers} transfers are right")
         for cohort, head in sorted(verdict.chain_heads.items()):
@@ -162,14 +143,15 @@ def verify(
     else:
         typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
     if verdict.fault is not None:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(options.REFUSED)
 
 
 def _expected_hashes(chain_head: str) -> frozenset[str]:
-    """The hashes in the option itself, or in the file of that name."""
     if not hashes_in(chain_head) and not Path(chain_head).is_file():
-        fail(f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file")
-    found = hashes_in(chain_head) or hashes_in(read_text(Path(chain_head)))
+        options.fail(
+            f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file"
+        )
+    found = hashes_in(chain_head) or hashes_in(options.read_text(Path(chain_head)))
     if not found:
-        fail(f"--chain-head {chain_head}: no hash of 64 hexadecimal digits is in it")
+        options.fail(f"--chain-head {chain_head}: no hash of 64 hexadecimal digits is in it")
     return found

@@ -32,21 +32,8 @@ from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
 from scheduler.checks.permissions import permission_checks
+from scheduler.cli import options
 from scheduler.cli.connections import connect, connect_permissions, log_to_stderr
-from scheduler.cli.options import (
-    DEFAULT_PROGRAM,
-    DEFAULT_STATE,
-    REFUSED,
-    Json,
-    ProgramFile,
-    State,
-    actor,
-    fail,
-    parse_address,
-    parse_cycle,
-    print_json,
-    read_text,
-)
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError, heartbeat_url
 from scheduler.cycle import Cycle
@@ -70,21 +57,23 @@ app = typer.Typer()
 
 
 @app.command()
-def init(program: ProgramFile = DEFAULT_PROGRAM) -> None:
+def init(program: options.ProgramFile = options.DEFAULT_PROGRAM) -> None:
     """Write a first program file from the organization's projects and running servers."""
     if program.exists():
-        fail(f"{program} is there already: name another with --program")
+        options.fail(f"{program} is there already: name another with --program")
     text = first_program_file(connect(), SystemClock().now_s())
     try:
         program.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"--program {program}: {error.strerror}")
+        options.fail(f"--program {program}: {error.strerror}")
     typer.echo(f"{program} written: set dates, grants and quotas, then 'cohortd plan'")
 
 
 @app.command()
 def check(
-    state: State = DEFAULT_STATE, program: ProgramFile = DEFAULT_PROGRAM, as_json: Json = False
+    state: options.State = options.DEFAULT_STATE,
+    program: options.ProgramFile = options.DEFAULT_PROGRAM,
+    as_json: options.Json = False,
 ) -> None:
     """Check the program file, both keys, permissions, prices, the clock and the disk.
 
@@ -99,16 +88,16 @@ def check(
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         free = shutil.disk_usage(there).free
     except OSError as error:
-        fail(f"--state {state.folder}: {error.strerror}")
-    text, now_s = read_text(program), SystemClock().now_s()
+        options.fail(f"--state {state.folder}: {error.strerror}")
+    text, now_s = options.read_text(program), SystemClock().now_s()
     found = [*_book_check(state), *run_checks(connect, text, str(program), free, now_s)]
     found += permission_checks(connect_permissions, text, str(program), now_s)
-    if as_json:
-        print_json([asdict(each) for each in found])
-    for each in [] if as_json else found:
-        typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
-        if not each.ok:
-            typer.echo(f"     fix: {each.fix}")
+    lines = (
+        f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}"
+        + ("" if each.ok else f"\n     fix: {each.fix}")
+        for each in found
+    )
+    options.print_answer([asdict(each) for each in found], lines, as_json=as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(1)
 
@@ -126,37 +115,39 @@ def _book_check(state: Address) -> Iterable[Check]:
 
 @app.command()
 def plan(
-    state: State = DEFAULT_STATE, program: ProgramFile = DEFAULT_PROGRAM, as_json: Json = False
+    state: options.State = options.DEFAULT_STATE,
+    program: options.ProgramFile = options.DEFAULT_PROGRAM,
+    as_json: options.Json = False,
 ) -> None:
     """Show the changes that 'cohortd apply' would make. Nothing is changed."""
     changes = _changes(state, program)
-    if as_json:
-        print_json([asdict(change) for change in changes])
-        return
-    for change in changes:
-        mark = "!" if change.needs_confirmation else " "
-        typer.echo(f"{mark} {change.path}: {change.before} -> {change.after}  {change.reason}")
-    typer.echo(f"{len(changes)} changes; '!' needs --confirm with the program's name")
+    lines = [
+        f"{'!' if change.needs_confirmation else ' '} {change.path}: "
+        f"{change.before} -> {change.after}  {change.reason}"
+        for change in changes
+    ]
+    lines.append(f"{len(changes)} changes; '!' needs --confirm with the program's name")
+    options.print_answer([asdict(change) for change in changes], lines, as_json=as_json)
 
 
 @app.command()
 def apply(
-    state: State = DEFAULT_STATE,
-    program: ProgramFile = DEFAULT_PROGRAM,
+    state: options.State = options.DEFAULT_STATE,
+    program: options.ProgramFile = options.DEFAULT_PROGRAM,
     confirm: Annotated[
         str, typer.Option(help="The program's name, to confirm the changes that 'plan' marks '!'.")
     ] = "",
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Put the program file in force as a new version. Each new grant is posted once."""
     changes = _changes(state, program)
-    parsed = parse_program(read_text(program), str(program))
+    parsed = parse_program(options.read_text(program), str(program))
     if confirm != parsed.name:
         _refuse_risky(changes, f"add --confirm {parsed.name}")
     book = Book.open(state)
-    version = apply_program(book, parsed, SystemClock().now_s(), actor())
+    version = apply_program(book, parsed, SystemClock().now_s(), options.actor())
     if as_json:
-        print_json({"version": version, "changes": [asdict(change) for change in changes]})
+        options.print_json({"version": version, "changes": [asdict(change) for change in changes]})
         return
     typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
     overrides = Overrides(load_state(book).enforcement.overrides, SystemClock().now_s())
@@ -174,11 +165,11 @@ def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
     risky = ", ".join(change.path for change in changes if change.needs_confirmation)
     if risky:
         harm = "would stop servers, lower a share in use or loosen a bound"
-        fail(f"refused: {risky} {harm}: {fix}", REFUSED)
+        options.fail(f"refused: {risky} {harm}: {fix}", options.REFUSED)
 
 
 def _changes(state: Address, program: Path) -> tuple[Change, ...]:
-    new = parse_program(read_text(program), str(program))
+    new = parse_program(options.read_text(program), str(program))
     if not Book.exists_at(state):
         return diff(None, new, {})
     book = Book.open_existing(state)
@@ -196,7 +187,7 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
 
 @app.command()
 def run(
-    state: State = DEFAULT_STATE,
+    state: options.State = options.DEFAULT_STATE,
     listen: Annotated[str, typer.Option(help="The host:port of /metrics.")] = "127.0.0.1:9464",
     program: Annotated[
         Path | None, typer.Option(help="Apply this file first. It must need no --confirm.")
@@ -205,18 +196,18 @@ def run(
 ) -> None:
     """Run the daemon until SIGTERM: it meters, charges, decides and stops servers."""
     log_to_stderr(as_json=not sys.stderr.isatty())
-    host, port = parse_address(listen)
-    timing = Timing(cycle_s=parse_cycle(cycle))
+    host, port = options.parse_address(listen)
+    timing = Timing(cycle_s=options.parse_cycle(cycle))
     clock, metrics = SystemClock(), Metrics(state.file)
     cloud = connect(metrics.request)
     book = Book.open(state)
     if program is not None:
-        parsed = parse_program(read_text(program), str(program))
+        parsed = parse_program(options.read_text(program), str(program))
         if load_state(book).program is not None:
             # A restart confirms nothing, so it makes no change that `apply` asks to confirm.
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
-        apply_program(book, parsed, clock.now_s(), actor())
+        apply_program(book, parsed, clock.now_s(), options.actor())
     inbox = InboxReader(state.folder)
     drain = InboxDrain(book, inbox)
     cycle_runner = Cycle(
@@ -239,7 +230,7 @@ def run(
     try:
         server = MetricsServer(metrics, host, port)
     except OSError as error:
-        fail(f"--listen {host}:{port}: {error.strerror}")
+        options.fail(f"--listen {host}:{port}: {error.strerror}")
     server.start()
     log.info("daemon.started", metrics=server.address, book=str(state))
     try:
@@ -288,7 +279,6 @@ def _loop(
 
 
 def _delivery_settings() -> Settings:
-    """The settings of the delivery. Raises ConfigError."""
     try:
         return read_settings(os.environ)
     except (SettingsError, OSError, UnicodeDecodeError) as error:

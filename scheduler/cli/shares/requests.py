@@ -19,17 +19,8 @@ from quotas.book.actions.requests import (
     withdraw_request,
 )
 from quotas.state.requests import RequestSpec
+from scheduler.cli import options
 from scheduler.cli.commands import NEGATIVE_NUMBERS, Answer, answer_command, check_key
-from scheduler.cli.options import (
-    DryRun,
-    Key,
-    Limit,
-    Reason,
-    Startup,
-    actor,
-    parse_duration_option,
-    parse_reason,
-)
 from scheduler.clock import SystemClock
 from scheduler.views.status import request_line, status_of
 
@@ -44,22 +35,22 @@ app = typer.Typer(
 @answer_command(app, "open", NEGATIVE_NUMBERS)
 def open_command(
     book: Book,
-    startup: Startup,
+    startup: options.Startup,
     pool: Annotated[str, typer.Argument(help="A pool of the program.")],
     gpus: Annotated[int, typer.Argument(help="GPUs in all, including those that run already.")],
     for_: Annotated[str, typer.Option("--for", help="How long they are needed: 2h, 3d.")],
-    reason: Reason = "asked for",
+    reason: options.Reason = "asked for",
     refused_for: Annotated[
         str, typer.Option(help="'quota' if Scaleway's quota of the organization is too low.")
     ] = "",
-    dry_run: DryRun = False,
-    key: Key = None,
+    dry_run: options.DryRun = False,
+    key: options.Key = None,
 ) -> Answer:
     """Request GPUs of a pool. A startup that lent its quota gets it back this way."""
-    why = parse_reason(reason)
+    why = options.parse_reason(reason)
     check_key(key)
-    length_s, now_s = parse_duration_option("--for", for_), SystemClock().now_s()
-    ask = RequestSpec(startup, pool, gpus, length_s, why, actor(), now_s, key, refused_for)
+    length_s, now_s = options.parse_duration_option("--for", for_), SystemClock().now_s()
+    ask = RequestSpec(startup, pool, gpus, length_s, why, options.actor(), now_s, key, refused_for)
     request = preview_request(book, ask) if dry_run else open_request(book, ask)
     line = next((r for r in status_of(book, now_s)["requests"] if r["id"] == request.id), None)
     line = line or request_line(request)
@@ -72,7 +63,7 @@ def open_command(
 def list_command(
     book: Book,
     ended: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
-    limit: Limit = 100,
+    limit: options.Limit = 100,
 ) -> Answer:
     """List the requests: position, what each waits for, and when it can be fulfilled."""
     found: list[dict[str, Any]] = status_of(book, SystemClock().now_s())["requests"]
@@ -91,9 +82,9 @@ def list_command(
 def withdraw_command(
     book: Book,
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the request.")],
-    reason: Reason = "no longer needed",
+    reason: options.Reason = "no longer needed",
 ) -> Answer:
     """Withdraw a request. Its GPUs no longer count as demand."""
-    why = f"withdrawn by {actor()}: {parse_reason(reason)}"
+    why = f"withdrawn by {options.actor()}: {options.parse_reason(reason)}"
     request = withdraw_request(book, number, SystemClock().now_s(), why)
     return request_line(request), [f"request {number} of {request.startup} is withdrawn"]

@@ -20,17 +20,8 @@ from quotas.book.actions.notices import (
 from quotas.messages.catalogue import notice_text
 from quotas.model.units import format_instant
 from quotas.state.notices import Notice
+from scheduler.cli import options
 from scheduler.cli.commands import Answer, answer_command
-from scheduler.cli.options import (
-    Limit,
-    OfStartup,
-    Reason,
-    Startup,
-    actor,
-    fail,
-    parse_duration_option,
-    parse_reason,
-)
 from scheduler.clock import SystemClock
 from scheduler.views.json_fields import json_fields
 
@@ -43,7 +34,7 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number."
 
 
 @answer_command(app, "list")
-def list_(book: Book, startup: OfStartup = None, limit: Limit = 20) -> Answer:
+def list_(book: Book, startup: options.OfStartup = None, limit: options.Limit = 20) -> Answer:
     """List the newest notices, live ones first, and whether each message was delivered."""
     listed = list_notices(book, limit, startup)
     lines, found = [], [{**_shown(notice), "messages": messages} for notice, messages in listed]
@@ -60,7 +51,7 @@ def list_(book: Book, startup: OfStartup = None, limit: Limit = 20) -> Answer:
 @answer_command(app)
 def ack(book: Book, notice: Number) -> Answer:
     """Record that somebody has read a notice. Only the first acknowledgement counts."""
-    return _answer(book, acknowledge(book, notice, actor(), SystemClock().now_s()))
+    return _answer(book, acknowledge(book, notice, options.actor(), SystemClock().now_s()))
 
 
 @answer_command(app, "snooze")
@@ -68,17 +59,17 @@ def snooze_(
     book: Book,
     notice: Number,
     for_: Annotated[str, typer.Option("--for", help="How much later: 30m, 1h.")],
-    reason: Reason,
+    reason: options.Reason,
 ) -> Answer:
     """Move a notice's deadline later, within the policy's bounds."""
-    for_s, why = parse_duration_option("--for", for_), parse_reason(reason)
-    return _answer(book, snooze(book, notice, for_s, why, actor(), SystemClock().now_s()))
+    for_s, why = options.parse_duration_option("--for", for_), options.parse_reason(reason)
+    return _answer(book, snooze(book, notice, for_s, why, options.actor(), SystemClock().now_s()))
 
 
 @answer_command(app, "test")
-def send_test(book: Book, startup: Startup) -> Answer:
+def send_test(book: Book, startup: options.Startup) -> Answer:
     """Send a test notice through every channel of a startup, which should acknowledge it."""
-    return _answer(book, send_test_notice(book, startup, actor(), SystemClock().now_s()))
+    return _answer(book, send_test_notice(book, startup, options.actor(), SystemClock().now_s()))
 
 
 @app.command()
@@ -87,9 +78,9 @@ def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operat
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:
-        fail(str(error))
+        options.fail(str(error))
     if not settings.webhook_secret:
-        fail("COHORTD_WEBHOOK_SECRET is not set, nor the credential webhook-secret")
+        options.fail("COHORTD_WEBHOOK_SECRET is not set, nor the credential webhook-secret")
     typer.echo(settings.secret_of(startup))
 
 
@@ -102,7 +93,6 @@ def _answer(book: Book, notice: Notice) -> Answer:
 
 
 def _shown(notice: Notice) -> dict[str, Any]:
-    """A notice with its text, and with its instants as text."""
     hidden = ("facts", *INSTANTS.split())
     shown = {name: value for name, value in asdict(notice).items() if name not in hidden}
     return shown | {"text": notice_text(notice)} | json_fields(notice, INSTANTS)

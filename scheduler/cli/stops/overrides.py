@@ -32,7 +32,7 @@ StopDecision = Annotated[int, typer.Argument(help="Number of the decision to sto
 Deferred = Annotated[int | None, typer.Argument(help="Number of a deferred decision.")]
 All = Annotated[bool, typer.Option("--all", help="Every deferred stop.")]
 For = Annotated[str | None, typer.Option("--for", help="How long from now on: 2h, 1d.")]
-End = Annotated[bool, typer.Option("--end", help="End it now instead of starting it.")]
+End = Annotated[bool, typer.Option("--end", help="End it now, before its time.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="The most to show.")]
 
 app = typer.Typer()

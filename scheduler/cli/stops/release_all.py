@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import typer
@@ -9,21 +10,10 @@ import typer
 from quotas.book import Book
 from quotas.iam.policies import Rule
 from quotas.messages.catalogue.operators import policies_text
-from scheduler.act.access import RestoredRules, outcomes
+from scheduler.act.access import outcomes
 from scheduler.act.release_all import ReleaseResult, preview_release, release_all
+from scheduler.cli import options
 from scheduler.cli.connections import connect_permissions
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    REFUSED,
-    UNREACHABLE,
-    DryRun,
-    Json,
-    Reason,
-    State,
-    actor,
-    parse_reason,
-    print_json,
-)
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
 
@@ -32,10 +22,13 @@ app = typer.Typer()
 
 @app.command("release-all")
 def release_all_command(
-    reason: Reason, state: State = DEFAULT_STATE, dry_run: DryRun = False, as_json: Json = False
+    reason: options.Reason,
+    state: options.State = options.DEFAULT_STATE,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Give every closed startup its IAM rules back. Works without the daemon and program file."""
-    why = parse_reason(reason)
+    why = options.parse_reason(reason)
     permissions = connect_permissions()
     if permissions is None:
         raise ConfigError(
@@ -47,38 +40,35 @@ def release_all_command(
         if dry_run:
             found = preview_release(book, permissions, clock)
         else:
-            found = release_all(book, permissions, clock, why, actor())
+            found = release_all(book, permissions, clock, why, options.actor())
     finally:
         book.close()
-    if as_json:
-        startups = [
-            {"startup": r.startup, "policies": [asdict(p) for p in r.restored], "error": r.error}
-            for r in found
-        ]
-        print_json({"dry_run": dry_run, "startups": startups})
-    else:
-        _print_results(found, "would get back" if dry_run else "got back")
+    startups = [
+        {"startup": r.startup, "policies": [asdict(p) for p in r.restored], "error": r.error}
+        for r in found
+    ]
+    lines = _lines(found, "would get back" if dry_run else "got back")
+    options.print_answer({"dry_run": dry_run, "startups": startups}, lines, as_json=as_json)
     failed = [each for each in found if each.error]
     if failed:
-        raise typer.Exit(REFUSED if any(each.is_refused for each in failed) else UNREACHABLE)
+        raise typer.Exit(
+            options.REFUSED if any(each.is_refused for each in failed) else options.UNREACHABLE
+        )
 
 
-def _print_results(found: list[ReleaseResult], verb: str) -> None:
+def _lines(found: list[ReleaseResult], verb: str) -> Iterator[str]:
     for each in found:
         if each.error:
-            typer.echo(f"NO {each.startup}: {each.error}")
+            yield f"NO {each.startup}: {each.error}"
         for restored in each.restored:
-            typer.echo(f"{each.startup}: {_restored_text(restored)} ({restored.policy_id})")
+            text = policies_text(outcomes([restored]))
+            yield f"{each.startup}: {text} ({restored.policy_id})"
             for rule in restored.rules:
-                typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
+                yield f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}"
     if not found:
-        typer.echo("no rule of any startup is revoked")
+        yield "no rule of any startup is revoked"
     elif verb == "got back":
-        typer.echo("a daemon in enforce mode closes startups again that are out of credits or time")
-
-
-def _restored_text(restored: RestoredRules) -> str:
-    return policies_text(outcomes([restored]))
+        yield "a daemon in enforce mode closes startups again that are out of credits or time"
 
 
 def _where(rule: Rule) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.api.access import RateLimits
-from exporters.api.rate_limit import FixedWindow
+from exporters.api.access import FixedWindow, RateLimits
 from quotas.book.actions.tokens import revoke_token
 from quotas.book.reads.changes import DataVersion, SqliteWatch
 

@@ -141,11 +141,11 @@ def test_paced_as_soon_as_nothing_more_fits_under_the_limit(
     program = a_program(a_startup(limit={"h100": limit}))
     runs = [a_run("s1", 100, gpus=1), a_run("s2", 100, gpus=1)]
     decided = decide(a_snapshot(100, program, runs, [a_balance_of(left_ucr=10**9)]))
-    (share,) = decided.shares
+    (share,) = decided.context.shares
     assert (share.usage, share.demand, share.limited_by) == (2, 2, "demand")
-    assert decided.restrictions["acme"].level == expected
+    assert decided.context.restrictions["acme"].level == expected
     if expected == "paced":
-        _, why = level_text(decided.restrictions["acme"])
+        _, why = level_text(decided.context.restrictions["acme"])
         assert why == "its limit allows no more than 2 GPUs in h100"
 
 

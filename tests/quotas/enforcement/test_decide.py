@@ -292,7 +292,7 @@ def test_exhausted_stays_stopped_until_more_is_granted() -> None:
     decide_loop.until(2400)
     assert decide_loop.states() == ["executed"]
     assert decide_loop.decided is not None
-    assert decide_loop.decided.restrictions["acme"].level == "stopped"
+    assert decide_loop.decided.context.restrictions["acme"].level == "stopped"
     decide_loop.servers["s1"] = a_server(modified_s=decide_loop.now_s + 1)
     decide_loop.until(decide_loop.now_s + 2400)
     assert decide_loop.states() == ["executed", "executed"]

@@ -285,7 +285,7 @@ def test_shadow_and_enforce_decide_alike(left_ucr: int, script: list[tuple[str, 
             for d in (done, would)
         ]
         assert told[0] == told[1]
-        assert done.restrictions == would.restrictions
+        assert done.context.restrictions == would.context.restrictions
         assert would.intents == (), "shadow touches nothing"
         due = {(d.server_id, d.rule) for d in done.decisions if d.verb in {"stop", "defer"}}
         named = {(d.server_id, d.rule) for d in would.decisions if d.verb == "would-stop"}

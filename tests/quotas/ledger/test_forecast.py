@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotas.ledger.forecast import (
-    Curve,
     Forecast,
     Spend,
     allowance_ucr,
@@ -17,6 +16,7 @@ from quotas.ledger.forecast import (
     reached_s,
     spent_ucr,
 )
+from quotas.model.program import Curve
 from quotas.model.units import DAY_S, HOUR_S, Period
 
 TERM = Period(1000, 1000 + 180 * DAY_S)

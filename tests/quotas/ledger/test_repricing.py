@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.ledger.corrections import Charge, RefundedPeriod, refund_transfers
+from quotas.ledger.corrections import Charge, RefundedPeriod, charge_from, refund_transfers
 from quotas.ledger.repricing import (
     PriceChange,
-    charge_of,
     correct_charge,
     difference_ucr,
     with_differences,
@@ -31,7 +30,7 @@ def a_charge(left_ucr: int = 10**9, rate_ucr_per_h: int = RATE, period: Period =
     run = a_run(rate_ucr_per_h=rate_ucr_per_h)
     made = charge_transfer("spring", run, period, [a_balance_of(left_ucr=left_ucr)])
     assert made is not None
-    return charge_of(made)
+    return charge_from(made, made.detail, made.entries)
 
 
 def at_rate(rate_ucr_per_h: int, from_s: int = 0) -> Step:
@@ -149,7 +148,8 @@ def test_a_correction_is_what_the_price_known_in_time_would_have_charged(
             continue
         told = change(to_startup=True)
         window = Period(min(from_s, 9_000), 9_000)
-        charge = correct_charge(charge_of(made), window, at_rate(new, from_s), [], told).charge
+        charge = charge_from(made, made.detail, made.entries)
+        charge = correct_charge(charge, window, at_rate(new, from_s), [], told).charge
         total_ucr += charge.cost_ucr(charge.period)
     before = cost_ucr(old, 0, Period(0, from_s))
     after = cost_ucr(new, from_s, Period(from_s, 9_000))

@@ -14,9 +14,10 @@ from quotas.decisions.record import all_kinds, facts_from, kind_name
 from quotas.enforcement.stop_problems import StopProblem
 from quotas.messages.catalogue import TEXTS, notice_text, reason_text, remedy_text, render
 from quotas.messages.catalogue.mail import Mail
+from quotas.messages.catalogue.remedies import CHANGED_BY, REMEDIES
 from quotas.messages.catalogue.rules import BOUNDS
 from quotas.messages.routing import BREACHED
-from quotas.rules.registry import ALL_RULES, RULES
+from quotas.rules.registry import ALL_RULES
 from quotas.state.facts import TypedMessage
 from quotas.state.notices import IntentCode, IntentResult, NoticeState
 from tests.builders import a_notice
@@ -30,12 +31,12 @@ NOT_MAILED = {NoticeState.OPEN, NoticeState.SHADOW, NoticeState.FINISHED, Notice
 
 def asked_for() -> set[str]:
     """Every message id that the rules, kinds, intents, queue, alarms and mails ask for."""
-    ids = {"open", "test.notice", "mail.test.subject", "mail.acknowledge"}
+    ids = {"nothing.restriction", "test.notice", "mail.test.subject"}
+    ids |= {"mail.acknowledge", "mail.acknowledge-copy"}
     ids |= {"mail.copy", "mail.shadow-copy", f"mail.{BREACHED}.copy"}
     for rule in ALL_RULES:
-        ids |= {rule.message, rule.remedy, rule.changed_by}
-        ids |= {rule.restricts.message} if rule.restricts else set()
-    ids |= all_kinds() - RULES.keys()
+        ids |= {f"{rule.name}.restriction"} if rule.restricts else set()
+    ids |= all_kinds()
     ids |= {f"intent.{code}" for code in IntentCode}
     ids |= {f"position.{kind}" for kind in {*WAITS_FOR.values(), "capacity"}}
     ids |= {f"mail.{kind}.subject" for kind in {*CHANGES, *NoticeState} - NOT_MAILED}
@@ -51,9 +52,9 @@ def test_every_message_has_a_text() -> None:
 
 def test_every_text_is_asked_for() -> None:
     """A text that nothing asks for goes; remedies and closings of mails are optional."""
-    optional = {f"{kind}.{part}" for kind in all_kinds() for part in ("remedy", "changed_by")}
-    optional |= {f"mail.{kind}.closing" for kind in {*CHANGES, *NoticeState}}
+    optional = {f"mail.{kind}.closing" for kind in {*CHANGES, *NoticeState}}
     assert TEXTS.keys() - asked_for() - optional == set()
+    assert REMEDIES.keys() | CHANGED_BY.keys() <= all_kinds()
 
 
 def test_every_bound_of_a_share_is_something_to_wait_for() -> None:
@@ -105,6 +106,6 @@ def test_a_notice_names_its_present_deadline() -> None:
     later = replace(notice, deadline_s=3600)
     assert "will be powered off at 1970-01-01T01:00:00Z" in notice_text(later)
     freeze = {**notice.facts, "was_due_s": 1800, "resumed_s": 2000}
-    assert "it will be powered off at 1970-01-01T01:00:00Z" in notice_text(
+    assert "will be powered off at 1970-01-01T01:00:00Z, not at" in notice_text(
         replace(later, facts=freeze)
     )

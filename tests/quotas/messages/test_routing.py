@@ -130,7 +130,7 @@ def test_a_broken_promise_waits_for_no_morning() -> None:
     assert (pending_message.is_urgent, pending_message.due_s) == (True, now_s)
     subject, text = rendered(pending_message, now_s)
     assert subject == "[acme] broken promise: name-s1 had less notice than was promised"
-    assert "Notice 7 was not kept" in text and "'cohortd explain acme' says which" in text
+    assert "Notice 7 was not kept" in text and "'cohortd explain acme' shows which" in text
     assert "tell it in person" in text and "cohortd notice ack" not in text
 
 
@@ -140,7 +140,10 @@ def test_a_stop_that_is_held_is_not_said_to_need_a_word() -> None:
         a_notice(state="deferred"), "deferred", "startup", CTO, 0, True
     )
     _, text = rendered(pending_message, 0)
-    assert "until the stops of the last hour leave room for it, or an operator approves" in text
+    assert (
+        "until the stops of the last hour leave room for it, or an operator approves its stop"
+        in text
+    )
 
 
 def test_a_startup_that_left_the_program_is_told_through_the_operator() -> None:
@@ -199,6 +202,6 @@ def test_a_letter_says_what_when_why_and_what_would_avoid_it() -> None:
         "acme uses 16 GPUs in h100, its limit is 8" in text
         and "by its limit in the program file" in text
     )
-    assert "cohortd notice ack 7" in text and "operator's copy" not in text
+    assert "cohortctl notices ack 7" in text and "operator's copy" not in text
     _, copy = rendered(replace(pending_message, audience="operator"), 0)
-    assert "operator's copy" in copy
+    assert "cohortd notice ack 7" in copy and "operator's copy" in copy

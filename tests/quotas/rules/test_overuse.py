@@ -49,12 +49,12 @@ def full(now_s: int = 10 * HOUR_S, *requests: Request, **changes: Any) -> Snapsh
 
 def shares_of(snapshot: Snapshot) -> tuple[Share, ...]:
     """The division that `decide` makes of it."""
-    return decide(snapshot).shares
+    return decide(snapshot).context.shares
 
 
 def current_overuses(snapshot: Snapshot) -> tuple[Overuse, ...]:
     """The excesses that `decide` finds."""
-    return decide(snapshot).current_overuses
+    return decide(snapshot).context.overuses
 
 
 def in_line(snapshot: Snapshot) -> dict[str, list[str]]:
@@ -122,7 +122,7 @@ def test_an_excess_that_is_over_is_written_as_ended() -> None:
     """Birch withdraws: the stored excess ends now, and none stands."""
     (was,) = current_overuses(full(10 * HOUR_S, asks("birch", 4)))
     decided = decide(full(11 * HOUR_S, overuses=(was,)))
-    assert decided.current_overuses == ()
+    assert decided.context.overuses == ()
     assert decided.overuses == (replace(was, ended_s=11 * HOUR_S),)
 
 
@@ -207,7 +207,7 @@ def test_a_cut_gives_no_second_minimum_runtime() -> None:
     program = a_program(a_startup("acme"), nominal, pools=plain.program.pools)
     plain = replace(plain, program=program)
     recut = with_a_cut(plain, 10 * HOUR_S - 600)
-    found = [decide(each).current_overuses for each in (plain, recut)]
+    found = [decide(each).context.overuses for each in (plain, recut)]
     assert found[0] == found[1] != ()
     assert found[0][0].deadline_s == 10 * HOUR_S + NOTICE_S
 
@@ -216,5 +216,5 @@ def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
     """One GPU above its share: whose minimum runtime counts is the newest server's."""
     made = full(7 * HOUR_S + 600, asks("birch", 1))
     for snapshot in (made, with_a_cut(made, 7 * HOUR_S + 300)):
-        (overuse,) = decide(snapshot).current_overuses
+        (overuse,) = decide(snapshot).context.overuses
         assert overuse.deadline_s == 8 * HOUR_S + NOTICE_S

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
-from quotas.model.program import Policy, Pool
+from quotas.model.program import Curve, PaceAction, Policy, Pool
 from quotas.model.units import DAY_S, HOUR_S, day_start_s
 from quotas.rules.pace import pace_limits, paces
 from quotas.state.requests import Request
@@ -63,8 +63,8 @@ def test_a_day_of_grace(spent: int, is_ahead: bool) -> None:
     assert (pace.allowance_ucr, pace.is_ahead) == (100_000_000, is_ahead)
 
 
-@pytest.mark.parametrize(("curve", "is_ahead"), [("front-loaded", False), ("none", False)])
-def test_the_curve_is_the_policys(curve: str, is_ahead: bool) -> None:
+@pytest.mark.parametrize(("curve", "is_ahead"), [(Curve.FRONT_LOADED, False), (Curve.NONE, False)])
+def test_the_curve_is_the_policys(curve: Curve, is_ahead: bool) -> None:
     """What is ahead on a flat curve is within a front-loaded one, and within none at all."""
     assert pace_in(spending(120)).is_ahead
     assert pace_in(spending(120, pacing_curve=curve)).is_ahead is is_ahead
@@ -88,27 +88,27 @@ def test_informed_once_for_each_threshold() -> None:
     known = frozenset({("acme", f"pace:125:{GRANTED}")})
     for spent, causes in ((130, []), (110, []), (140, []), (150, [f"pace:150:{GRANTED}"])):
         assert announced(decide(replace(spending(spent), announced=known))) == causes
-    assert first.restrictions["acme"].level == "open"
-    assert {s.limited_by for s in first.shares} == {"demand"}
+    assert first.context.restrictions["acme"].level == "open"
+    assert {s.limited_by for s in first.context.shares} == {"demand"}
 
 
 def test_within_its_pace_nothing_is_said() -> None:
     """No notice, no limit, level open."""
-    decided = decide(spending(100, 4, pacing_action="borrow-no-more"))
-    assert (announced(decided), decided.restrictions["acme"].level) == ([], "open")
-    assert decided.shares[0].share == 4
+    decided = decide(spending(100, 4, pacing_action=PaceAction.BORROW_NO_MORE))
+    assert (announced(decided), decided.context.restrictions["acme"].level) == ([], "open")
+    assert decided.context.shares[0].share == 4
 
 
 def test_borrow_no_more_ends_the_share_at_nominal_and_stops_nothing() -> None:
     """Ahead: the share is the nominal 2, the excess is told, nothing is stopped; level paced."""
-    decided = decide(spending(130, 4, pacing_action="borrow-no-more"))
-    (share,) = decided.shares
+    decided = decide(spending(130, 4, pacing_action=PaceAction.BORROW_NO_MORE))
+    (share,) = decided.context.shares
     assert (share.share, share.ceiling, share.limited_by) == (2, 2, "pace")
-    assert decided.restrictions["acme"].level == "paced"
-    assert [(e.gpus, e.owner) for e in decided.current_overuses] == [(2, None)]
+    assert decided.context.restrictions["acme"].level == "paced"
+    assert [(e.gpus, e.owner) for e in decided.context.overuses] == [(2, None)]
     assert [n for n in decided.notices if n.server_id] == []
-    within = decide(spending(130, 2, pacing_action="borrow-no-more"))
-    assert (within.shares[0].share, within.current_overuses) == (2, ())
+    within = decide(spending(130, 2, pacing_action=PaceAction.BORROW_NO_MORE))
+    assert (within.context.shares[0].share, within.context.overuses) == (2, ())
 
 
 def a_day_of(limit_ucr: int, *starts_s: int) -> Snapshot:
@@ -122,15 +122,15 @@ def a_day_of(limit_ucr: int, *starts_s: int) -> Snapshot:
 def test_a_daily_limit_holds_what_started_after_it_was_reached() -> None:
     """3600 ucr are gone after an hour: the server of that hour stays, the later one is excess."""
     decided = decide(a_day_of(3600, 0, 2 * HOUR_S))
-    pace = decided.paces["acme"]
+    pace = decided.context.paces["acme"]
     assert pace.reached_s == NOW_S + HOUR_S
-    share = decided.shares[0]
-    assert (share.share, share.limited_by, decided.restrictions["acme"].level) == (
+    share = decided.context.shares[0]
+    assert (share.share, share.limited_by, decided.context.restrictions["acme"].level) == (
         1,
         "daily-burn",
         "paced",
     )
-    assert [e.gpus for e in decided.current_overuses] == [1]
+    assert [e.gpus for e in decided.context.overuses] == [1]
     assert announced(decided) == [f"pace:daily:{NOW_S}"]
     assert [n for n in decided.notices if n.server_id] == []
 
@@ -149,20 +149,20 @@ def test_a_daily_limit_takes_back_from_borrowers_and_not_within_nominal() -> Non
     asks = Request("birch", "h100", 2, HOUR_S, "", "cto", NOW_S + 5 * HOUR_S, id=1)
     program = a_program(acme, birch, cara, pools=(pool,), policy=policy)
     decided = decide(a_snapshot(NOW_S + 6 * HOUR_S, program, runs, grants, requests=(asks,)))
-    assert decided.paces["acme"].reached_s == NOW_S + HOUR_S
-    assert {s.startup: (s.share, s.ceiling) for s in decided.shares}["acme"] == (2, 2)
+    assert decided.context.paces["acme"].reached_s == NOW_S + HOUR_S
+    assert {s.startup: (s.share, s.ceiling) for s in decided.context.shares}["acme"] == (2, 2)
     given = {n.server_id for n in decided.notices if n.rule == "reclaim"}
     assert given == {"c0", "c1"}
 
 
 def test_a_daily_limit_ends_at_midnight() -> None:
     """The next local day begins at nothing; below the limit nothing is held."""
-    assert decide(a_day_of(10**9, 0)).restrictions["acme"].level == "open"
+    assert decide(a_day_of(10**9, 0)).context.restrictions["acme"].level == "open"
     snapshot = a_day_of(3600, 0)
     tomorrow = replace(
         snapshot, now_s=NOW_S + DAY_S + 60, confirmed={"fr-par-2": NOW_S + DAY_S + 60}
     )
-    assert decide(tomorrow).paces["acme"].reached_s is None
+    assert decide(tomorrow).context.paces["acme"].reached_s is None
 
 
 def test_a_local_day_begins_at_local_midnight() -> None:
@@ -215,7 +215,7 @@ def test_on_the_line_it_is_held_back_at_most_once_a_day(bursts: list[tuple[int, 
 
 def test_a_grant_ends_being_ahead_at_once() -> None:
     """Held till midnight is for those who spend near the line; more credit moves the line."""
-    snapshot = spending(130, pacing_action="borrow-no-more")
+    snapshot = spending(130, pacing_action=PaceAction.BORROW_NO_MORE)
     assert pace_in(snapshot).borrows_no_more
     more = a_balance_of(left_ucr=2 * GRANTED - 130 * 10**6, granted_ucr=2 * GRANTED)
     program = snapshot.program

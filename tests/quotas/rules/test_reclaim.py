@@ -58,7 +58,7 @@ def after(snapshot: Snapshot, decided: DecideResult) -> Snapshot:
     notices = tuple(replace(n, id=at) for at, n in enumerate(given, 1))
     announced = frozenset((d.startup, d.episode) for d in decided.decisions if d.verb == "announce")
     return replace(
-        snapshot, notices=notices, overuses=decided.current_overuses, announced=announced
+        snapshot, notices=notices, overuses=decided.context.overuses, announced=announced
     )
 
 
@@ -67,7 +67,7 @@ def test_who_can_be_served_is_served_though_another_is_first_in_line() -> None:
     wishes = (asks("one", 4, 10, 1), asks("two", 4, 20, 2))
     snapshot = borrowing(own("one", flavors=TWO), own("two", flavors=ONE), requests=wishes)
     decided = decide(snapshot)
-    assert [e.owner for e in decided.current_overuses] == ["two"]
+    assert [e.owner for e in decided.context.overuses] == ["two"]
     assert give_way(decided) == dict.fromkeys(("a4", "a5", "a6", "a7"), "two")
     again = decide(after(snapshot, decided))
     assert (again.decisions, again.overuses) == ((), ())
@@ -82,9 +82,9 @@ def test_an_owner_is_not_left_while_it_is_served() -> None:
     del runs["a7@7"]
     snapshot = replace(snapshot, runs=runs)
     first = decide(snapshot)
-    assert [e.owner for e in first.current_overuses] == ["two"]
+    assert [e.owner for e in first.context.overuses] == ["two"]
     second = decide(replace(after(snapshot, first), stock={}))
-    assert [e.owner for e in second.current_overuses] == ["two"]
+    assert [e.owner for e in second.context.overuses] == ["two"]
     assert not [d for d in second.decisions if d.verb == "cancelled"]
 
 
@@ -103,7 +103,7 @@ def test_no_more_is_taken_back_than_its_owner_misses() -> None:
     wishes = (asks("own", 1, 10, 1), asks("dune", 8, 20, 2))
     snapshot = borrowing(own("own", 1), a_startup("dune"), requests=wishes)
     decided = decide(snapshot)
-    (overuse,) = decided.current_overuses
+    (overuse,) = decided.context.overuses
     assert overuse.gpus > 1
     assert give_way(decided) == {"a7": "own"}
     assert decide(after(snapshot, decided)).decisions == ()
@@ -114,7 +114,7 @@ def test_who_is_most_above_its_share_gives_first_and_who_was_told_goes_on() -> N
     wishes = (asks("own", 1, 10, 1), asks("dune", 8, 20, 2))
     snapshot = borrowing(own("own", 1), a_startup("dune"), by=(5, 3), requests=wishes)
     decided = decide(snapshot)
-    assert [e.startup for e in decided.current_overuses] == ["acme", "cara"]
+    assert [e.startup for e in decided.context.overuses] == ["acme", "cara"]
     assert give_way(decided) == {"a4": "own"}
     kept = decide(replace(snapshot, notices=(a_notice_for(snapshot, "cara", "c0"),)))
     assert give_way(kept) == {}
@@ -199,9 +199,9 @@ def test_who_may_start_nothing_takes_nothing_back(episode: str) -> None:
     """Its request lives on, and what others borrow of its quota stays theirs."""
     snapshot = closed_by(episode)
     decided = decide(snapshot)
-    assert decided.restrictions["own"].level in {"closed", "stopped"}
-    assert (give_way(decided), decided.current_overuses) == ({}, ())
-    shares = {each.startup: each for each in decided.shares}
+    assert decided.context.restrictions["own"].level in {"closed", "stopped"}
+    assert (give_way(decided), decided.context.overuses) == ({}, ())
+    shares = {each.startup: each for each in decided.context.shares}
     assert (shares["own"].demand, shares["acme"].share) == (0, 8)
     assert free_where_waited(snapshot) == {}
 
@@ -210,7 +210,7 @@ def test_who_may_start_nothing_says_nothing_of_the_providers_quota() -> None:
     """An open request that was refused for quota fills the pool no more once it is closed."""
     refused = replace(asks("own", 4), opened_s=NOW_S - 60, quota_gpus=4)
     snapshot = closed_by("operator", request=refused)
-    assert decide(snapshot).shares[0].share == 8
+    assert decide(snapshot).context.shares[0].share == 8
 
 
 def test_who_was_closed_takes_back_again_once_it_is_open() -> None:

@@ -160,7 +160,7 @@ def test_demand_is_the_larger_of_usage_and_requests() -> None:
     for gpus, demand in ((5, 5), (1, 2)):
         wish = a_request(gpus, opened_s=50)
         snapshot = a_snapshot(60, a_program(), runs, [a_balance_of()], requests=(wish,))
-        assert {s.startup: s.demand for s in decide(snapshot).shares}["acme"] == demand
+        assert {s.startup: s.demand for s in decide(snapshot).context.shares}["acme"] == demand
 
 
 def test_decide_moves_a_request_through_its_life_and_says_so_once() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from quotas.state.notices import IntentCode
+
 from ..ahead_audit import ahead
 from ..play.play import Play
 from ..play.quiescence import M_CYCLES, N_CYCLES
@@ -77,7 +79,8 @@ def _counts(play: Play) -> dict[str, int]:
     names = ("transfers", "decisions", "notices", "intents", "unconfirmed_periods", "requests")
     counts = {name: len(getattr(found, name)) for name in names}
     # A closed startup's rules are read again each hour: that is written, and changes nothing.
-    counts["intents"] -= sum(i["detail"] == "nothing to change" for i in found.intents)
+    results = [intent["result"] for intent in found.intents if intent["result"]]
+    counts["intents"] -= sum(r.code == IntentCode.POLICIES and not r.policies for r in results)
     return counts | {"policies": len(found.organization.log)}
 
 

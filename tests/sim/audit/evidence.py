@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from quotas.state.notices import IntentResult
+
 from ..play.cloud import Call, Swept
 from ..play.iam import CycleRecord, Organization
 from ..play.memory_book import InMemoryBook
@@ -187,7 +189,10 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "transfers": transfers,
             "runs": rows("SELECT * FROM run"),
             "notices": rows("SELECT * FROM notice ORDER BY id"),
-            "intents": rows("SELECT * FROM intent ORDER BY id"),
+            "intents": [
+                {**row, "result": row["result"] and IntentResult(**json.loads(row["result"]))}
+                for row in rows("SELECT * FROM intent ORDER BY id")
+            ],
             "unconfirmed_periods": rows("SELECT * FROM unconfirmed"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": [

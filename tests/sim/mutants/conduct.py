@@ -12,7 +12,7 @@ from quotas.decisions import disruption_budget
 from quotas.enforcement import decide, stop_lifecycle
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
-from quotas.shares import demand
+from quotas.shares import allocation
 from quotas.state.notices import Notice
 from scheduler.act import intents
 
@@ -125,12 +125,7 @@ def _started_again(script: Script) -> Script:
 @mutant_of(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again gets a whole notice again."""
-    right = stop_lifecycle.stop_rule
-    patch.setattr(
-        stop_lifecycle,
-        "stop_rule",
-        lambda name: replace(right(name), notice_survives_restart=False),
-    )
+    patch.setattr(stop_lifecycle.StopLifecycle, "_earlier_notice", lambda *_: None)
 
 
 def _let_off_at_times(script: Script) -> Script:
@@ -215,12 +210,12 @@ def _crowded(script: Script) -> Script:
 @mutant_of(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     """Every share equals the demand, whatever the pool has."""
-    right = demand.divide
+    right = allocation.divide
 
     def wrong(*args: Any) -> Any:
         return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
 
-    patch.setattr(demand, "divide", wrong)
+    patch.setattr(allocation, "divide", wrong)
     _unchecked(patch)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from quotas.book.actions import advances, grants
 from quotas.book.cycle import commit as book_commit
-from quotas.book.reads import snapshot
+from quotas.book.reads import status
 from quotas.ledger import posting, transfers
 from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
 from quotas.metering.runs import Run
@@ -49,13 +49,13 @@ def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
 @mutant_of()
 def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
     """The last part of a period that is cut is never posted."""
-    right = posting._due_periods
+    right = posting.periods_due
 
     def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
-        periods = right(run, confirmed_s, edges)
+        periods = tuple(right(run, confirmed_s, edges))
         return periods[:-1] if run.end_s is not None else periods
 
-    patch.setattr(posting, "_due_periods", wrong)
+    patch.setattr(posting, "periods_due", wrong)
 
 
 @mutant_of()
@@ -91,8 +91,8 @@ def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
 @mutant_of()
 def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
     """A period is not cut at a grant's end, so the grant pays for all of it."""
-    right = posting._due_periods
-    patch.setattr(posting, "_due_periods", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
+    right = posting.periods_due
+    patch.setattr(posting, "periods_due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
     patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
 
 
@@ -188,13 +188,13 @@ def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
 @mutant_of(needs=_runs_out)
 def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """No reserve is kept for the notice: it begins when the credits have ended."""
-    right = snapshot.reserves_s
+    right = status.reserves_s
 
     def wrong(*args: Any) -> Any:
         measured, reserved_s = right(*args)
         return measured, dict.fromkeys(reserved_s, 0)
 
-    patch.setattr(snapshot, "reserves_s", wrong)
+    patch.setattr(status, "reserves_s", wrong)
 
 
 def _holding(script: Script) -> Script:

@@ -110,7 +110,7 @@ class CycleChecks:
         """I9: shares fit the pool, use it up if requested, and borrowing is fair."""
         pools = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
         by: dict[str, list[Any]] = defaultdict(list)
-        for share in answer.shares:
+        for share in answer.context.shares:
             by[share.pool].append(share)
         for name, shares in by.items():
             self.checks["I9"] += 1
@@ -134,8 +134,8 @@ class CycleChecks:
             name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
             for name, own in snapshot.balances.items()
         }
-        richer = decide(replace(snapshot, balances=more)).restrictions
-        for name, restriction in answer.restrictions.items():
+        richer = decide(replace(snapshot, balances=more)).context.restrictions
+        for name, restriction in answer.context.restrictions.items():
             if richer[name].level.strictness > restriction.level.strictness:
                 yield f"I16 more credit closes {name} at {snapshot.now_s}"
 

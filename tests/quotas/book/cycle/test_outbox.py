@@ -78,7 +78,7 @@ def test_messages_name_the_notice_that_the_same_commit_made(book: Book) -> None:
     with book.reading() as connection:
         ids = {row.server_id: row.id for row in connection.execute(select(NOTICE))}
     assert [row.notice_id for row in rows(book)] == [ids["s1"], ids["s2"], ids["s2"]]
-    assert f"cohortd notice ack {ids['s1']}" in taken(book, lease, 3600).text
+    assert f"cohortctl notices ack {ids['s1']}" in taken(book, lease, 3600).text
 
 
 def test_a_message_says_what_was_true_when_it_was_queued(book: Book) -> None:
