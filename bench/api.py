@@ -20,9 +20,10 @@ from tempfile import TemporaryDirectory
 import uvicorn
 from fastapi import FastAPI
 
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import TOKEN
+from quotas.book.view_file import publish
 from quotas.model.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from quotas.model.tokens import fingerprint, write_token
 
@@ -68,6 +69,7 @@ def fill(state: Path) -> list[str]:
     ]
     with book.writing() as connection:
         connection.execute(TOKEN.insert(), rows)
+    publish(book, Address(state).view, 0)
     book.close()
     return texts
 

@@ -19,6 +19,7 @@ from scheduler.clock import utc_now
 from scheduler.cycle import Cycle, CycleReport
 from scheduler.jobs.deliver import DeliveryWorker
 from scheduler.jobs.maintenance import MaintenanceJob
+from scheduler.jobs.worker import Worker
 
 log = structlog.get_logger()
 JOB = "cycle"
@@ -45,9 +46,11 @@ class Loop:
         ping: Callable[[str], None],
         deliveries: DeliveryWorker | None = None,
         maintenance: Iterable[MaintenanceJob] = (),
+        workers: Iterable[Worker] = (),
     ) -> None:
         self._cycle, self._on_cycle, self._ping = cycle, on_cycle, ping
         self._deliveries, self._maintenance = deliveries, tuple(maintenance)
+        self._workers = tuple(workers)
         self._done = threading.Event()
         self._cycle_lock = threading.Lock()
         self._clock_thread = threading.Thread(
@@ -71,6 +74,8 @@ class Loop:
             self._add(DELIVERY, self._deliveries.run, DELIVER_EVERY_S, DELIVERY, DELIVER_EVERY_S)
         for job in self._maintenance:
             self._add(job.name, job.run, job.every_s, MAINTENANCE, FIRST_MAINTENANCE_S)
+        for worker in self._workers:
+            worker.start()
         self._clock_thread.start()
         self._done.wait()
         self._ping("STOPPING=1")
@@ -81,6 +86,8 @@ class Loop:
             pass
         self._clock_thread.join()
         self._scheduler.shutdown(wait=True)
+        for worker in self._workers:
+            worker.stop()
         if self._cycle.lease is not None:
             release(self._cycle.book, self._cycle.lease)
 

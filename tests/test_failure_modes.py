@@ -24,6 +24,7 @@ PARTS = [
     "stopping",
     "world",
     "People",
+    "The API",
     "Keys",
 ]
 

@@ -46,8 +46,8 @@ def build_app(
     cycle_s: int = 30,
     rates: RateLimits | None = None,
 ) -> FastAPI:
-    """The application over the book at an address, and the inbox in its folder."""
-    read_model = ReadModel(location, inbox, now_s, cycle_s)
+    """The application over the view and the inbox in the folder of an address."""
+    read_model = ReadModel(location, now_s, cycle_s)
     access = Access(read_model, rates or RateLimits())
 
     @asynccontextmanager
@@ -110,8 +110,8 @@ async def _sync_inbox(read_model: ReadModel, access: Access, inbox: Inbox) -> No
 
 def _settle(read_model: ReadModel, inbox: Inbox) -> None:
     waiting_ids = inbox.waiting_ids()
-    if waiting_ids:
-        inbox.mark_answered(tuple(read_answers(read_model.book(), waiting_ids)))
+    answered = read_answers(read_model.book(), waiting_ids) if waiting_ids else ()
+    inbox.settle(answered, read_model.now_s())
 
 
 def _write_uses(access: Access, inbox: Inbox) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from exporters.metrics.daemon import Metrics
+
+UNKNOWN_HOST = b"unknown Host: use an address, localhost or this machine's name\n"
 
 
 class MetricsServer:
     """A small HTTP server on its own thread. It reads no table and accepts no write."""
 
     def __init__(self, metrics: Metrics, host: str, port: int) -> None:
-        handler = type("Handler", (_Handler,), {"metrics": metrics})
+        hosts = frozenset({host.lower(), "localhost", socket.gethostname().lower()})
+        handler = type("Handler", (_Handler,), {"metrics": metrics, "hosts": hosts})
         self._server = ThreadingHTTPServer((host, port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -36,11 +42,14 @@ class MetricsServer:
 
 class _Handler(BaseHTTPRequestHandler):
     metrics: Metrics
+    hosts: frozenset[str]
     timeout = 10
 
     def do_GET(self) -> None:
         """Answer one of three paths."""
-        if self.path == "/metrics":
+        if not self._is_host_known():
+            self._answer(421, UNKNOWN_HOST, "text/plain")
+        elif self.path == "/metrics":
             self._answer(200, self.metrics.render(), CONTENT_TYPE_LATEST)
         elif self.path == "/healthz":
             self._answer(200, b"ok\n", "text/plain")
@@ -49,6 +58,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(status, body, "text/plain")
         else:
             self._answer(404, b"try /metrics, /healthz or /readyz\n", "text/plain")
+
+    def _is_host_known(self) -> bool:
+        """Whether the request names this server by an address or by a name that it has.
+
+        A page that a browser loaded from elsewhere can point its own name at this server.
+        """
+        try:
+            name = (urlsplit(f"//{self.headers.get('Host', '')}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        try:
+            return ip_address(name) is not None
+        except ValueError:
+            return name in self.hosts
 
     def log_message(self, format: str, *args: object) -> None:
         """Log no scrape."""

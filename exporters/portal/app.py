@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class PortalServices:
     access: Access
     sessions: Sessions
     templates: Environment
+    inbox: Inbox
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def build_portal(state: Path, read_model: ReadModel, access: Access, inbox: Inbo
         exception_handlers={Problem: on_problem, HTTPException: on_http_error},
     )
     app.state.read_model, app.state.inbox = read_model, inbox
-    app.state.services = PortalServices(read_model, access, Sessions(signing_key(state)), templates)
+    sessions = Sessions(signing_key(state))
+    app.state.services = PortalServices(read_model, access, sessions, templates, inbox)
     return app
 
 
@@ -150,7 +153,7 @@ def signed_in(handler: Callable[[Visit], Awaitable[Response]]) -> Handler:
         services: PortalServices = request.app.state.services
         now_s = services.read_model.now_s()
         session = services.sessions.read(request, now_s)
-        if session is None or not session.token_hash:
+        if session is None or not session.token_hash or _has_ended(services.inbox, session):
             raise Problem(401, "session-ended", "Sign in first.")
         token = services.read_model.token(session.token_hash)
         if token is None or token.state(now_s) != "active":
@@ -206,8 +209,13 @@ async def sign_in(request: Request) -> Response:
 
 
 async def sign_out(visit: Visit) -> Response:
-    """End the session in this browser."""
-    await visit.services.sessions.form(visit.request, visit.session)
+    """End the session on the server, so that a copy of its cookie opens nothing either."""
+    services, session = visit.services, visit.session
+    await services.sessions.form(visit.request, session)
+    try:
+        services.inbox.end_session(session.nonce, session.ends_s, services.read_model.now_s())
+    except sqlite3.Error:
+        raise _inbox_problem() from None
     response = _redirect(f"{SIGN_IN}?reason=signed-out")
     _clear_session(response, visit.request)
     return response
@@ -320,6 +328,18 @@ def _remember_language(request: Request, response: Response) -> Response:
     if request.query_params.get("lang") in languages.LANGUAGES:
         set_cookie(response, request, languages.COOKIE, language(request), YEAR_S)
     return response
+
+
+def _has_ended(inbox: Inbox, session: Session) -> bool:
+    """Whether the session was signed out. Raises Problem if nobody can tell."""
+    try:
+        return inbox.has_ended(session.nonce)
+    except sqlite3.Error:
+        raise _inbox_problem() from None
+
+
+def _inbox_problem() -> Problem:
+    return Problem(503, "inbox-unavailable", "The inbox does not answer: try again in a minute.")
 
 
 def _redirect(url: str) -> Response:

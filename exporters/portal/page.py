@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporters.api.access import Viewer
-from exporters.api.problems import Problem
+from exporters.api.read_model import LATE_S
 from exporters.portal.chart import burn_down, outlook
 from exporters.portal.i18n import Translator
-from quotas.book import Book
 from quotas.messages.levels import LEVELS
 from quotas.rules.registry import SNOOZABLE
 from quotas.state.notices import LIVE_NOTICES
@@ -24,21 +23,20 @@ def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
     """The part of the page that refreshes: credits, runway, GPUs, servers."""
     reads = viewer.reads
     status, credits = reads.status(), reads.credits()
-    book = _book(viewer)
-    credit_movements = () if book is None else reads.credit_movements(book)
+    movements, age_s = reads.credit_movements(viewer.read_model.book()), viewer.read_model.age_s()
     level, about_level = LEVELS[status.level]
     curve = viewer.cached.program_status.program.policy.pacing_curve
     return {
         "status": status,
         "program": viewer.cached.program_status.program,
         "as_of_s": status.balance.as_of_s,
-        "from_snapshot": viewer.cached.from_snapshot,
+        "late_since_s": viewer.read_model.now_s() - age_s if age_s > LATE_S else None,
         "credits": credits,
         "runway": runway(viewer, translator),
         "outlook": outlook(status, translator),
         "level": translator(level),
         "about_level": translator(about_level),
-        "chart": None if book is None else burn_down(status, credit_movements, curve, translator),
+        "chart": burn_down(status, movements, curve, translator),
         "quota": reads.quota().items,
         "servers": reads.servers().items,
     }
@@ -48,21 +46,17 @@ def page_context(
     viewer: Viewer, translator: Translator, form_values: Mapping[str, str]
 ) -> dict[str, Any]:
     """The whole page. `form_values` are the fields of a refused form."""
-    reads, book = viewer.reads, _book(viewer)
+    reads, book = viewer.reads, viewer.read_model.book()
     found = live_context(viewer, translator) | {
         "may_ask": "request" in viewer.token.scopes,
         "pools": [pool.name for pool in viewer.cached.program_status.program.pools],
         "form_values": form_values,
         "key": new_key,
-        "is_readable": book is not None,
         "live_notices": LIVE_NOTICES,
         "snoozable": SNOOZABLE,
         "snoozes": SNOOZE_CHOICES_S,
         "live_requests": LIVE_REQUESTS,
     }
-    if book is None:
-        lists = ("live", "finished", "requests", "statements", "decisions")
-        return found | {name: [] for name in lists} | {"explanations": {}}
     decisions = reads.decisions(book, None, ROWS_SHOWN).items
     newest = reads.notices(book, None, ROWS_SHOWN, only_live=False).items
     return found | {
@@ -99,11 +93,3 @@ def runway(viewer: Viewer, translator: Translator) -> str:
 def new_key() -> str:
     """The key of a form, which makes it one write however often it is sent."""
     return secrets.token_hex(16)
-
-
-def _book(viewer: Viewer) -> Book | None:
-    """The book; None while it is unreadable and the snapshot is shown."""
-    try:
-        return viewer.read_model.book()
-    except Problem:
-        return None

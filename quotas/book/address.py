@@ -9,6 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 FILE_NAME = "cohortd.db"
+VIEW_FOLDER, VIEW_NAME = "view", "view.db"
 DRIVER = "postgresql+psycopg"
 SECRET_PARAMETERS = ("password", "sslpassword")
 """Parameters of a URL that are never shown."""
@@ -25,14 +26,15 @@ class BookUnreachable(BookError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A state folder, which holds the inbox, and the database of the book.
+    """A state folder, which holds the inbox and the view, and the database of the book.
 
-    `database` is a postgresql:// URL, or empty for the SQLite file of the folder. It may
+    `database` is a postgresql:// URL, or empty for the SQLite file `name` of the folder. It may
     hold a password and is never shown.
     """
 
     folder: Path
     database: str = field(default="", repr=False)
+    name: str = FILE_NAME
 
     @classmethod
     def from_path(cls, location: Path | Address) -> Address:
@@ -42,7 +44,12 @@ class Address:
     @property
     def file(self) -> Path | None:
         """The file of a SQLite book; None on PostgreSQL."""
-        return None if self.database else self.folder.joinpath(FILE_NAME)
+        return None if self.database else self.folder.joinpath(self.name)
+
+    @property
+    def view(self) -> Address:
+        """The copy of the book that `cohortd serve` reads: a SQLite file beside either book."""
+        return Address(self.folder.joinpath(VIEW_FOLDER), name=VIEW_NAME)
 
     @property
     def url(self) -> URL:

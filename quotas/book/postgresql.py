@@ -42,7 +42,7 @@ DEFAULTS = {
 WRITER_SETTINGS = {"target_session_attrs": "read-write"}
 READER_SETTINGS = {"connect_timeout": "2", "tcp_user_timeout": "3000"}
 """Defaults that the address may override. Everyone notices a dead server within seconds. Readers
-notice it sooner, because the API reads on each request and can answer from a snapshot."""
+notice it sooner."""
 MIN_SERVER_VERSION = 130_000
 
 

@@ -65,12 +65,12 @@ def insert_rows(
     connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]], if_known: IfKnown
 ) -> None:
     """Insert rows, some of which may exist already."""
-    execute_rows(connection, _insert(connection.dialect.name, table, if_known), rows)
+    execute_rows(connection, insert_statement(connection.dialect.name, table, if_known), rows)
 
 
 @cache
-def _insert(dialect: str, table: Table, if_known: IfKnown) -> Insert:
-    """The statement is built once for a table, because that costs more than a few rows do."""
+def insert_statement(dialect: str, table: Table, if_known: IfKnown) -> Insert:
+    """The statement of such an insert, built once: building it costs more than a few rows do."""
     statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     if if_known == "keep":
         return statement.on_conflict_do_nothing()

@@ -40,11 +40,16 @@ class Book:
         address = Address.from_path(location)
         if address.database:
             return cls._migrated(postgresql.make_engine(address.url, writes=True), address)
-        try:
-            address.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BookError(f"{address}: {error.strerror}; name a writable folder") from None
+        _create_file(address)
         return cls._migrated(sqlite.make_engine(f"sqlite:///{address.file}"), address)
+
+    @classmethod
+    def open_view(cls, view: Address) -> Book:
+        """Open, or create, a copy of the book for readers, in order to write it.
+
+        Raises BookError.
+        """
+        return cls._migrated(sqlite.make_view_engine(_create_file(view)), view)
 
     @classmethod
     def open_existing(cls, location: Path | Address) -> Book:
@@ -156,6 +161,16 @@ def rows_of(connection: Connection) -> Iterator[Session]:
     with Session(connection, join_transaction_mode="rollback_only") as rows:
         yield rows
         rows.flush()
+
+
+def _create_file(address: Address) -> Path:
+    """The file at an address, created if it is absent. Raises BookError."""
+    assert address.file is not None, "a database has no file"
+    try:
+        sqlite.create_file(address.file)
+    except OSError as error:
+        raise BookError(f"{address}: {error.strerror}; name a writable folder") from None
+    return address.file
 
 
 def _refusal(address: Address, verb: str, error: SQLAlchemyError) -> BookError:

@@ -14,6 +14,7 @@ from quotas.model.tokens import Token
 from quotas.model.units import DAY_S
 from scheduler.cli.access.tokens import new_token
 from scheduler.clock import SystemClock
+from scheduler.jobs.publisher import publisher
 
 LOOPBACK = "127.0.0.1"
 
@@ -30,8 +31,12 @@ def serve_endpoints(
     from exporters.api.app import build_app
     from exporters.api.server import listener, serving
 
-    now_s = SystemClock().now_s
+    clock = SystemClock()
+    now_s = clock.now_s
     with ExitStack() as stack:
+        publishing = publisher(book, state, clock)
+        publishing.start()
+        stack.callback(publishing.stop)
         inbox = Inbox(state)
         stack.callback(inbox.close)
         listening = listener(LOOPBACK, 0)

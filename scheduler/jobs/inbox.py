@@ -31,14 +31,16 @@ from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
 from quotas.book.cycle.state import read_program
-from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
+from quotas.book.inbox import InboxAnswer, InboxBusy, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
 from quotas.model.text import clean
 from quotas.model.tokens import ACKNOWLEDGING_SCOPES, Token
 from quotas.model.units import LARGEST_UCR, format_instant
 from quotas.state.requests import RequestSpec
+from scheduler.jobs.worker import Worker
 
 log = structlog.get_logger()
+READ_EVERY_S = 1.0
 MAX_READ, MAX_HANDLED = 1_000, 50
 """The most writes read, and performed, in one cycle. The rest waits for the next cycle."""
 
@@ -144,20 +146,43 @@ KINDS: Mapping[str, type[_Body]] = {
 }
 
 
-class InboxDrain:
-    """Performs the waiting writes of a state folder's inbox."""
+class InboxReader:
+    """Reads the waiting writes of a state folder's inbox, in a thread of its own."""
 
-    def __init__(self, book: Book, state: Path) -> None:
-        self._book, self._state = book, state
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._found: tuple[_Envelope, ...] = ()
+
+    def __call__(self) -> None:
+        """Read the inbox. Raises BookError if it is not as our API writes it."""
+        try:
+            rows = waiting_messages(self._state, MAX_READ)
+        except InboxBusy:
+            return  # the next look finds it at rest
+        except BookError:
+            self._found = ()
+            raise
+        self._found = tuple(each for each in map(_envelope, rows) if each is not None)
+
+    def found(self) -> tuple[_Envelope, ...]:
+        """The writes of the last look."""
+        return self._found
+
+
+def inbox_worker(reader: InboxReader) -> Worker:
+    """The thread that reads the inbox: a file that hangs its reader delays no cycle."""
+    return Worker("inbox", READ_EVERY_S, reader)
+
+
+class InboxDrain:
+    """Performs the waiting writes that a reader found. It opens no file itself."""
+
+    def __init__(self, book: Book, reader: InboxReader) -> None:
+        self._book, self._reader = book, reader
 
     def __call__(self, now_s: int) -> int:
         """Answer waiting writes, within bounds. Returns how many were answered."""
-        try:
-            rows = waiting_messages(self._state, MAX_READ)
-        except BookError as error:
-            log.warning("inbox.unreadable", error=str(error))
-            return 0
-        found = [each for each in map(_envelope, rows) if each is not None]
+        found = self._reader.found()
         if not found:
             return 0
         known = read_answers(self._book, {each.id for each in found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -292,14 +293,38 @@ def served() -> Iterator[tuple[Metrics, str]]:
     http.close()
 
 
-def status(url: str) -> int:
+def status(url: str, **headers: str) -> int:
     """The HTTP status of a GET."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
             return error.code
+
+
+@pytest.mark.parametrize(
+    ("host", "is_known"),
+    [
+        ("127.0.0.1:9464", True),
+        ("10.1.2.3", True),
+        ("[::1]:9464", True),
+        ("LocalHost:1", True),
+        (f"{socket.gethostname()}.:9464", True),
+        ("evil.example:9464", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_an_unknown_host_reads_nothing(
+    served: tuple[Metrics, str], host: str, is_known: bool
+) -> None:
+    """A name that another site points at this server is refused, on every path."""
+    for path in ("/metrics", "/healthz"):
+        assert status(f"{served[1]}{path}", Host=host) == (200 if is_known else 421)
 
 
 def test_ready_only_after_a_view(served: tuple[Metrics, str]) -> None:

@@ -250,7 +250,9 @@ can() {{
   name=$1; shift
   if "$@" > /dev/null 2>&1; then echo "can $name"; else echo "cannot $name"; fi
 }}
+can read-the-view cat /var/lib/cohortd/view/view.db
 can read-the-book cat /var/lib/cohortd/cohortd.db
+can write-the-view touch /var/lib/cohortd/view/probe
 can write-the-inbox touch /var/lib/cohortd/inbox/probe
 can read-the-key cat {KEY}
 can read-the-credential cat {GIVEN}
@@ -262,10 +264,10 @@ can become-another setpriv --reuid=cohortd true
 """Commands that run in the API's own sandbox, as a part of its start."""
 
 
-def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(
+def test_the_api_reads_the_view_and_neither_the_book_nor_the_key(
     installed_host: InstalledHost,
 ) -> None:
-    """In its sandbox the API reads the book and writes the inbox, and may do nothing else."""
+    """In its sandbox the API reads the view and writes the inbox, and may do nothing else."""
     (installed_host.machine.root / "opt/probe").write_text(PROBE)
     assert (
         installed_host.machine.ask(f"cat {KEY} {GIVEN}").count(
@@ -280,8 +282,8 @@ def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(
     log = installed_host.machine.ask("journalctl --quiet --output=cat --unit=cohortd-serve")
     can = set(re.findall(r"^can (\S+)$", log, re.MULTILINE))
     cannot = set(re.findall(r"^cannot (\S+)$", log, re.MULTILINE))
-    assert can == {"read-the-book", "write-the-inbox"}
-    assert len(cannot) == 6
+    assert can == {"read-the-view", "write-the-inbox"}
+    assert len(cannot) == 8
     token = installed_host.reader.type(
         "as_cohortd token create acme-speech --scope read --expires 1d --name t "
         "--state /var/lib/cohortd"

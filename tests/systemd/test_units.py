@@ -62,7 +62,10 @@ def test_the_api_has_no_key_and_writes_its_inbox_alone(directives: dict[str, str
     assert not {"LoadCredential", "EnvironmentFile", "Environment", "StateDirectory"} & own.keys()
     assert own["User"] != directives["User"] and own["Group"] == directives["Group"]
     assert own["ProtectSystem"] == "strict"
-    assert own["ReadWritePaths"] == "/var/lib/cohortd/inbox"
+    assert own["TemporaryFileSystem"] == "/var/lib/cohortd:ro"
+    assert own["BindPaths"] == "/var/lib/cohortd/inbox"
+    assert own["BindReadOnlyPaths"] == "/var/lib/cohortd/view"
+    assert "ReadWritePaths" not in own
     assert own["Restart"] == "always" and own["Type"] == "notify"
 
 
@@ -117,6 +120,7 @@ def test_sysusers_and_tmpfiles_make_owner_and_folders(tmp_path: Path) -> None:
     assert owner_and_mode(tmp_path / "var/lib/cohortd") == (uid, gid, 0o750)
     api = int((tmp_path / "etc/passwd").read_text().split("cohortd-api:x:")[1].split(":")[0])
     assert owner_and_mode(tmp_path / "var/lib/cohortd/inbox") == (api, gid, 0o2770)
+    assert owner_and_mode(tmp_path / "var/lib/cohortd/view") == (uid, gid, 0o750)
     assert owner_and_mode(tmp_path / "etc/cohortd") == (0, gid, 0o750)
     assert owner_and_mode(key) == (0, 0, 0o600)
 

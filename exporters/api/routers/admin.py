@@ -80,13 +80,13 @@ async def startups(
     answer = models.PageOf[models.StartupSummary](
         items=[_summary(cached, name) for name in page], next=following
     )
-    return conditional_response(request, with_etag(answer), cached)
+    return conditional_response(request, with_etag(answer))
 
 
 @router.get("/startups/{name}/credits", response_model=models.CreditsAnswer, dependencies=NO_QUERY)
 async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
     """The credits of one startup, as the startup sees them."""
-    return conditional_response(request, with_etag(selected.reads.credits()), selected.cached)
+    return conditional_response(request, with_etag(selected.reads.credits()))
 
 
 @router.get("/startups/{name}/decisions", response_model=models.PageOf[models.Decision])
@@ -95,7 +95,7 @@ async def startup_decisions(
 ) -> Response:
     """The decisions about one startup, newest first."""
     found = selected.reads.decisions(selected.read_model.book(), paging.before, paging.limit)
-    return conditional_response(request, with_etag(found), selected.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get(
@@ -104,7 +104,7 @@ async def startup_decisions(
 async def startup_statements(request: Request, selected: SelectedStartup) -> Response:
     """The months of one startup, newest first."""
     found = await asyncio.to_thread(selected.reads.statements, selected.read_model.book())
-    return conditional_response(request, with_etag(found), selected.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/actions", response_model=models.OperatorActionsAnswer)
@@ -115,7 +115,7 @@ async def actions(
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
     answer = models.OperatorActionsAnswer(items=[models.OperatorAction.of(row) for row in found])
-    return conditional_response(request, with_etag(answer), cached)
+    return conditional_response(request, with_etag(answer))
 
 
 def _summary(cached: CachedStatus, name: str) -> models.StartupSummary:

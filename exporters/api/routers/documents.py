@@ -35,14 +35,14 @@ async def explanation(request: Request, viewer: ViewerDep, number: Number) -> Re
     found = viewer.reads.explanation(viewer.read_model.book(), number)
     if found is None:
         raise Problem(404, "no-such-decision", "You have no such decision: see /v1/decisions.")
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
 async def statements(request: Request, viewer: StatementViewerDep) -> Response:
     """Every UTC month with its opening and closing balance, newest first."""
     found = await asyncio.to_thread(viewer.reads.statements, viewer.read_model.book())
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get(
@@ -57,9 +57,9 @@ async def statement(
     found = await asyncio.to_thread(_month, viewer, month)
     if shape.format == "csv" or (shape.format is None and _prefers_csv(request)):
         text = csv_text({"startup": viewer.token.startup, **found.model_dump(exclude_none=True)})
-        answer = conditional_response(request, with_etag(text), viewer.cached, CSV)
+        answer = conditional_response(request, with_etag(text), CSV)
     else:
-        answer = conditional_response(request, with_etag(found), viewer.cached)
+        answer = conditional_response(request, with_etag(found))
     answer.headers["Vary"] = "Authorization, Accept"
     return answer
 

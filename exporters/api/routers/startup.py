@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from exporters.api.access import Viewer, ViewerDep, ViewerNoQueryDep, no_query
 from exporters.api.models import Charge, Decision, EventsAnswer, Me, Notice, PageOf
 from exporters.api.problems import Problem
-from exporters.api.read_model import CachedStatus, TaggedBody
+from exporters.api.read_model import TaggedBody
 from exporters.api.startup_reads import StartupReads
-from quotas.model.units import format_instant
 
 router = APIRouter(prefix="/v1", tags=["startup"])
 NO_QUERY = [Depends(no_query)]
@@ -64,13 +63,11 @@ class EventsQuery(LimitQuery):
 
 
 def conditional_response(
-    request: Request, page: TaggedBody, cached: CachedStatus, media_type: str = "application/json"
+    request: Request, page: TaggedBody, media_type: str = "application/json"
 ) -> Response:
-    """The page, or 304 if the client has it; an answer from a snapshot carries a header."""
+    """The page, or 304 if the client has it, with the age of the view in seconds."""
     tag, body = page
-    headers = {"ETag": tag}
-    if cached.from_snapshot:
-        headers["Cohortd-Snapshot"] = format_instant(cached.program_status.at_s)
+    headers = {"ETag": tag, "Age": str(request.app.state.read_model.age_s())}
     if_none = request.headers.get("if-none-match")
     if if_none is not None:
         tags = [each.strip().removeprefix("W/") for each in if_none.split(",")]
@@ -98,7 +95,7 @@ async def me(request: Request, viewer: ViewerNoQueryDep) -> Response:
         starts=cohort.starts_s if cohort else None,
         ends=cohort.ends_s if cohort else None,
     )
-    return conditional_response(request, with_etag(answer), viewer.cached)
+    return conditional_response(request, with_etag(answer))
 
 
 def _add_status_page(read: Callable[[StartupReads], BaseModel]) -> None:
@@ -110,7 +107,7 @@ def _add_status_page(read: Callable[[StartupReads], BaseModel]) -> None:
         page = viewer.cached.pages.get(key)
         if page is None:
             page = viewer.cached.pages[key] = with_etag(read(viewer.reads))
-        return conditional_response(request, page, viewer.cached)
+        return conditional_response(request, page)
 
     model, summary = get_type_hints(read)["return"], read.__doc__
     router.add_api_route(
@@ -130,7 +127,7 @@ async def charges(
 ) -> Response:
     """Charges, period by period, newest first."""
     found = viewer.reads.charges(viewer.read_model.book(), paging.before, paging.limit)
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/decisions", response_model=PageOf[Decision])
@@ -139,7 +136,7 @@ async def decisions(
 ) -> Response:
     """Decisions about you with their reasons, newest first."""
     found = viewer.reads.decisions(viewer.read_model.book(), paging.before, paging.limit)
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/notices", response_model=PageOf[Notice])
@@ -149,7 +146,7 @@ async def notices(
     """Notices to you, newest first."""
     book = viewer.read_model.book()
     found = viewer.reads.notices(book, paging.before, paging.limit, only_live=paging.live)
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/events", response_model=EventsAnswer)
@@ -161,7 +158,7 @@ async def events(
     if not found.items and query.wait:
         await _wait_for_change(request.app.state, viewer, query.wait)
         found = viewer.reads.events(viewer.read_model.book(), query.after, query.limit)
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 async def _wait_for_change(state: Any, viewer: Viewer, wait_s: int) -> None:

@@ -164,7 +164,7 @@ async def requests(
 ) -> Response:
     """Your requests and their states, newest first."""
     found = viewer.reads.requests(viewer.read_model.book(), paging.before, paging.limit)
-    return conditional_response(request, with_etag(found), viewer.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.post("/requests", **ACCEPTED)
@@ -209,9 +209,7 @@ async def advance(
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=NO_QUERY)
 async def write(request: Request, viewer: ViewerDep, id: WriteId) -> Response:
     """The result of a write: waiting, done or refused, with the reason."""
-    return conditional_response(
-        request, with_etag(write_result(request, viewer, id)), viewer.cached
-    )
+    return conditional_response(request, with_etag(write_result(request, viewer, id)))
 
 
 def write_result(request: Request, viewer: Viewer, id: str) -> WriteAnswer:

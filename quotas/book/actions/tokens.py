@@ -64,13 +64,6 @@ def find_token(book: Book, token_hash: str) -> Token | None:
         return None if row is None else token_of(row)
 
 
-def hashed_tokens(book: Book) -> list[tuple[str, Token]]:
-    """Every token with its hash, for the API's copy when the book cannot be read."""
-    query = select(TokenRow).order_by(col(TokenRow.id))
-    with book.reading() as connection, rows_of(connection) as rows:
-        return [(row.hash, token_of(row)) for row in rows.exec(query)]
-
-
 def shorten_tokens(connection: Connection, left: Collection[str], now_s: int) -> None:
     """End the tokens of startups that leave after 90 days, unless they end earlier."""
     ends_s = now_s + LEAVERS_READ_S

@@ -37,12 +37,13 @@ _CLOSINGS = (
     .where(NOTICE.c.rule == RULE, NOTICE.c.state == NoticeState.ANNOUNCED)
     .order_by(NOTICE.c.id)
 )
-_LAST_OFF = (
+LAST_POWEROFFS = (
     select(func.max(NOTICE.c.id))
     .where(NOTICE.c.off_s.is_not(None))
     .group_by(NOTICE.c.startup, NOTICE.c.server_id, NOTICE.c.rule)
 )
-_PAST = select(*NOTICE_FIELDS).where(NOTICE.c.id.in_(_LAST_OFF)).order_by(NOTICE.c.id)
+"""The last poweroff of each subject. A cycle changes no other notice that is over."""
+_PAST = select(*NOTICE_FIELDS).where(NOTICE.c.id.in_(LAST_POWEROFFS)).order_by(NOTICE.c.id)
 
 
 def read_enforcement(connection: Connection) -> Enforcement:

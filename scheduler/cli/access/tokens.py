@@ -88,7 +88,7 @@ def rotate(
 
 @answer_command(app)
 def revoke(book: Book, id: Id) -> Answer:
-    """End a token at once. The next request with it is refused."""
+    """End a token. While the daemon runs, requests with it are refused within seconds."""
     ended = revoke_token(book, id, SystemClock().now_s())
     return _described(ended), [f"{id} of {ended.startup or 'operators'} is revoked"]
 

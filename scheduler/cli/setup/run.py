@@ -39,13 +39,15 @@ from scheduler.clock import SystemClock
 from scheduler.config import ConfigError, heartbeat_url
 from scheduler.cycle import Cycle
 from scheduler.jobs.deliver import DeliveryWorker
-from scheduler.jobs.inbox import InboxDrain
+from scheduler.jobs.inbox import InboxDrain, InboxReader, inbox_worker
 from scheduler.jobs.maintenance import (
     HEARTBEAT_EVERY_S,
     MaintenanceJob,
     bypass_job,
     verification_job,
 )
+from scheduler.jobs.publisher import publisher
+from scheduler.jobs.worker import Worker
 from scheduler.leadership import LOCK_NAME, HostLock
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
@@ -212,7 +214,8 @@ def run(
     if in_force is not None:
         # Another host may have applied it: refuse here, or each cycle would fail for this reason.
         ZoneInfo(in_force.timezone)
-    drain = InboxDrain(book, state.folder)
+    inbox = InboxReader(state.folder)
+    drain = InboxDrain(book, inbox)
     cycle_runner = Cycle(
         cloud=cloud,
         book=book,
@@ -228,7 +231,8 @@ def run(
         host_lock=None if state.file is None else HostLock(state.folder / LOCK_NAME),
     )
     deliverer = Deliverer(_delivery_settings())
-    loop = _loop(cycle_runner, metrics, deliverer, state)
+    workers = [publisher(book, state, clock), inbox_worker(inbox)]
+    loop = _loop(cycle_runner, metrics, deliverer, state, workers)
     handle_signals(loop, lambda: _reload(cycle_runner, metrics, deliverer))
     try:
         server = MetricsServer(metrics, host, port)
@@ -244,7 +248,13 @@ def run(
     log.info("daemon.stopped")
 
 
-def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
+def _loop(
+    cycle_runner: Cycle,
+    metrics: Metrics,
+    deliverer: Deliverer,
+    state: Address,
+    workers: Iterable[Worker],
+) -> Loop:
     """The loop of cycles, with deliveries and maintenance beside it."""
     book, clock = cycle_runner.book, cycle_runner.clock
     deliveries = DeliveryWorker(
@@ -271,6 +281,7 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
         ping=sd_notify,
         deliveries=deliveries,
         maintenance=maintenance,
+        workers=workers,
     )
 
 

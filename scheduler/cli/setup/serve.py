@@ -1,4 +1,4 @@
-"""The command that serves the API, without a key to the cloud and with the book read-only."""
+"""The command that serves the API from the daemon's copy of the book, without any key."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ app = typer.Typer()
 
 @app.command()
 def serve(
-    state: State = DEFAULT_STATE,
+    folder: State = DEFAULT_STATE,
     listen: Annotated[str, typer.Option(help="The host:port of the API.")] = "127.0.0.1:8464",
     cycle: Annotated[str, typer.Option(help="The --cycle of the daemon: 1s to 30s.")] = "30s",
 ) -> None:
-    """Serve the API until SIGTERM. It needs no Scaleway key, and writes only its inbox."""
+    """Serve the API until SIGTERM. It needs no key and no database, and writes only its inbox."""
     # Imported here: FastAPI takes longer to import than most commands take to run.
     from exporters.api.app import build_app
     from exporters.api.server import listener
@@ -34,14 +34,14 @@ def serve(
 
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = parse_address(listen)
-    inbox = Inbox(state.folder)
-    app = build_app(state, inbox, SystemClock().now_s, cycle_s=parse_cycle(cycle))
+    inbox = Inbox(folder.folder)
+    app = build_app(folder, inbox, SystemClock().now_s, cycle_s=parse_cycle(cycle))
     try:
         listening = listener(host, port)
     except OSError as error:
         fail(f"--listen {listen}: {error.strerror}")
     at_host, at_port = listening.getsockname()[:2]
-    log.info("api.started", api=f"{at_host}:{at_port}", book=str(state))
+    log.info("api.started", api=f"{at_host}:{at_port}", view=str(folder.view.file))
     try:
         serve_until_told(app, listening, sd_notify)
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 from exporters.api.access import RateLimits
 from exporters.api.app import build_app
-from quotas.book import Address, Book
+from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import create_token, revoke_token
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.inbox import Inbox
@@ -22,7 +23,9 @@ from quotas.model.program import Program
 from quotas.model.tokens import Token, fingerprint, write_token
 from quotas.model.units import Period
 from quotas.state.snapshot import Decision
-from scheduler.clock import ManualClock
+from scheduler.clock import Clock, ManualClock
+from scheduler.jobs.inbox import InboxDrain, InboxReader
+from scheduler.jobs.publisher import Publisher
 from tests.builders import (
     Z,
     a_balance_of,
@@ -118,16 +121,34 @@ def mint_all(book: Book) -> dict[str, str]:
     }
 
 
+class PublishingClient(TestClient):
+    """A client before whose requests the daemon has published what was committed."""
+
+    publish: Callable[[], None]
+    one_at_a_time = threading.Lock()
+
+    def request(self, *args: Any, **more: Any) -> Any:
+        """Publish, then send a request."""
+        with self.one_at_a_time:
+            self.publish()
+        return super().request(*args, **more)
+
+
 @dataclass
 class ApiFixture:
     """The API over a filled book, with a client that speaks HTTP to it."""
 
-    state: Path
+    address: Address
     book: Book
     clock: ManualClock
     inbox: Inbox
-    client: TestClient
+    client: PublishingClient
     tokens: dict[str, str]
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.address.folder
 
     def ask(self, path: str, who: str | None = "acme", method: str = "GET", **more: Any) -> Any:
         """The answer to a request with one of the tokens."""
@@ -146,12 +167,43 @@ class ApiFixture:
 @contextmanager
 def api_fixture(place: Path | Address, rates: RateLimits = PLENTY) -> Iterator[ApiFixture]:
     """The API over a book in a folder, or at another address."""
-    state = Address.from_path(place).folder
-    book, inbox, clock = Book.open(place), Inbox(state), ManualClock(NOW_S)
+    address = Address.from_path(place)
+    book, inbox, clock = Book.open(place), Inbox(address.folder), ManualClock(NOW_S)
     fill(book)
     tokens = mint_all(book)
     app = build_app(place, inbox, clock.now_s, rates=rates)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield ApiFixture(state, book, clock, inbox, client, tokens)
+    with PublishingClient(app, raise_server_exceptions=False) as client:
+        client.publish = Publisher(book, address, clock)
+        yield ApiFixture(address, book, clock, inbox, client, tokens)
     inbox.close()
     book.close()
+
+
+@contextmanager
+def publishing(book: Book, place: Path | Address, clock: Clock) -> Iterator[None]:
+    """Publish a book at once and then every tenth of a second, for readers behind a socket."""
+    publish, done = Publisher(book, place, clock), threading.Event()
+    publish()
+
+    def run() -> None:
+        while not done.wait(0.1):
+            publish()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def drain_of(book: Book, state: Path) -> Callable[[int], int]:
+    """What the reader's thread and then a cycle do with an inbox."""
+    reader = InboxReader(state)
+    drain = InboxDrain(book, reader)
+
+    def run(now_s: int) -> int:
+        with suppress(BookError):  # a worker logs it
+            reader()
+        return drain(now_s)
+
+    return run

@@ -49,7 +49,7 @@ def test_a_remembered_token_is_checked_at_each_request(tmp_path: Path) -> None:
 def test_a_served_request_asks_the_book_once(
     reading: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One question to SQLite a request: whether anything was committed."""
+    """One question to SQLite a request: whether anything was published."""
     asked, version = [], SqliteWatch.version
 
     def counted(self: SqliteWatch) -> DataVersion:
@@ -57,6 +57,7 @@ def test_a_served_request_asks_the_book_once(
         return version(self)
 
     reading.json("/v1/credits")
+    monkeypatch.setattr(reading.client, "publish", lambda: None)
     monkeypatch.setattr(SqliteWatch, "version", counted)
     reading.json("/v1/credits")
     assert len(asked) == 1

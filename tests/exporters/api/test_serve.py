@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from exporters.api.read_model import REOPEN_S
-from quotas.book import Book
+from quotas.book import Address, Book
+from quotas.book.actions.tokens import list_tokens
 from quotas.book.session import FILE_NAME
+from quotas.book.view_file import publish
 from tests.cli.command import cohortd, environment
 from tests.scheduler.processes import COHORTD, Daemon, daemon, process, region
 
-from .api_fixture import fill, mint_all
+from .api_fixture import NOW_S, fill, mint_all
 
 
 def get(
@@ -45,6 +47,14 @@ def get(
         return int(answer.status), found, json.loads(text) if text else None
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until the daemon has published something: it does within a second or so."""
+    ends = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < ends, "it was not published"
+        time.sleep(0.2)
+
+
 @contextmanager
 def serving(state: Path, **settings: str) -> Iterator[tuple[Daemon, str]]:
     """`cohortd serve` on a free port, without any Scaleway setting."""
@@ -61,8 +71,9 @@ def filled(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     book = Book.open(state)
     fill(book)
     tokens = mint_all(book)
-    yield state, tokens
+    publish(book, Address(state).view, NOW_S)
     book.close()
+    return state, tokens
 
 
 def test_it_serves_without_a_key_and_leaves_cleanly(
@@ -84,35 +95,36 @@ def test_it_serves_without_a_key_and_leaves_cleanly(
             assert "api.stopped" in daemon.rest
 
 
-def test_the_last_snapshot_answers_while_the_book_is_away(
+def test_it_answers_from_the_view_with_its_age_and_never_opens_the_book(
     filled: tuple[Path, dict[str, str]],
 ) -> None:
-    """Without the book: the credits of then with their instant, and 503 for what needs rows."""
+    """Without the book everything is answered, with the seconds since the daemon published it."""
     state, tokens = filled
-    with serving(state) as (_, url):
-        before = get(f"{url}/v1/credits", tokens["acme"])[2]
-        os.rename(state / FILE_NAME, state / "away")
-        status, headers, body = get(f"{url}/v1/credits", tokens["acme"])
-        assert (status, body) == (200, before)
-        assert headers["cohortd-snapshot"] == before["as_of"]
-        status, _, problem = get(f"{url}/v1/decisions", tokens["acme"])
-        assert (status, problem["type"]) == (503, "urn:cohortd:problem:book-unavailable")
+    os.rename(state / FILE_NAME, state / "away")
+    with serving(state) as (daemon, url):
+        for path in ("credits", "decisions", "events", "charges", "statements"):
+            status, headers, _ = get(f"{url}/v1/{path}", tokens["acme"])
+            assert status == 200
+            assert int(headers["age"]) > 10**9  # it was published at NOW_S of 1970
         assert get(f"{url}/v1/credits", tokens["revoked"])[0] == 401
-    with serving(state) as (_, url):
-        assert get(f"{url}/v1/credits", tokens["acme"])[2] == before
+        folder = Path(f"/proc/{daemon.child.pid}/fd")
+        opened = {os.path.basename(os.readlink(each)) for each in folder.iterdir()}
+        assert {"view.db", "inbox.db"} <= opened
+        assert not {name for name in opened if name.startswith(FILE_NAME) or name == "away"}
 
 
 def test_it_starts_before_there_is_a_book(tmp_path: Path) -> None:
-    """A service that waits answers 503 with what to do, and serves once the book is there."""
+    """A service that waits answers 503 with what to do, and serves once there is a view."""
     with serving(tmp_path) as (_, url):
         token = "cohortd_" + "a" * 58
-        assert get(f"{url}/v1/me", token)[0] == 401
+        assert get(f"{url}/v1/me", token)[0] in {401, 503}
         book = Book.open(tmp_path)
         fill(book)
         text = mint_all(book)["acme"]
-        ends = time.monotonic() + REOPEN_S + 0.1
-        while time.monotonic() < ends:  # too many 401s would become a 429
-            assert get(f"{url}/v1/openapi.json", text)[0] == 200
+        status, _, problem = get(f"{url}/v1/me", text)
+        assert (status, problem["type"]) == (503, "urn:cohortd:problem:no-book")
+        publish(book, Address(tmp_path).view, NOW_S)
+        time.sleep(REOPEN_S + 0.1)
         assert get(f"{url}/v1/me", text)[0] == 200
         book.close()
 
@@ -129,16 +141,18 @@ def test_a_taken_port_is_bad_usage(filled: tuple[Path, dict[str, str]]) -> None:
 
 
 def test_the_book_s_files_are_left_alone(filled: tuple[Path, dict[str, str]]) -> None:
-    """Serving writes no byte of the book; what it keeps lies in the inbox's folder."""
+    """Serving writes no byte of the book or the view; what it keeps is in the inbox's folder."""
     state, tokens = filled
-    before = (state / FILE_NAME).read_bytes()
+    files = (state / FILE_NAME, state / "view" / "view.db")
+    before = [path.read_bytes() for path in files]
     with serving(state) as (daemon, url):
         for path in ("me", "credits", "quota", "events", "charges"):
             assert get(f"{url}/v1/{path}", tokens["acme"])[0] == 200
         daemon.end()
-    assert (state / FILE_NAME).read_bytes() == before
+    assert [path.read_bytes() for path in files] == before
+    assert [path.name for path in (state / "view").iterdir()] == ["view.db"]
     others = {path.name for path in state.iterdir()} - {FILE_NAME}
-    assert others <= {"inbox", f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"}
+    assert others == {"inbox", "view"}
 
 
 def test_a_write_while_the_scheduler_is_dead_is_kept_and_decided_when_it_is_back(
@@ -150,9 +164,10 @@ def test_a_write_while_the_scheduler_is_dead_is_kept_and_decided_when_it_is_back
         program.write_text(simulated.program(limit=8))
         with daemon(simulated.env, state, program) as first:
             first.wait_for("cycle", outcome="done")
+            create = ["token", "create", "acme", "--name", "ci", "--scope", "read,request"]
+            token = cohortd(*create, "--state", state).out.strip()
+            until(lambda: bool(list_tokens(Book.open_read_only(Address(state).view))))
             first.end()  # after a kill its lease would have to run out first
-        create = ["token", "create", "acme", "--name", "ci", "--scope", "read,request"]
-        token = cohortd(*create, "--state", state).out.strip()
         asked = {"pool": "h100", "gpus": 2, "duration": "1h"}
         with serving(state) as (api, url):
             path = f"{url}/v1/requests"
@@ -163,7 +178,7 @@ def test_a_write_while_the_scheduler_is_dead_is_kept_and_decided_when_it_is_back
         with daemon(simulated.env, state, program) as second, serving(state) as (_, url):
             second.wait_for("inbox.answered", state="done")
             second.wait_for("cycle", outcome="done")
-            answer = get(f"{url}{headers['location']}", token)[2]
-            assert (answer["state"], answer["reference"]) == ("done", 1)
+            until(lambda: get(f"{url}{headers['location']}", token)[2]["state"] == "done")
+            assert get(f"{url}{headers['location']}", token)[2]["reference"] == 1
             (item,) = get(f"{url}/v1/requests", token)[2]["items"]
             assert (item["pool"], item["gpus"]) == ("h100", 2)

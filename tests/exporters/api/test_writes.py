@@ -13,10 +13,10 @@ from quotas.book.actions.requests import read_requests
 from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, INBOX_NAME, MAX_WAITING, read_answers, waiting_messages
 from quotas.model.tokens import fingerprint, id_of
-from scheduler.jobs.inbox import KINDS, InboxDrain
+from scheduler.jobs.inbox import KINDS
 from tests.quotas.book.book_builders import digest
 
-from .api_fixture import NOW_S, ApiFixture, api_fixture
+from .api_fixture import NOW_S, ApiFixture, api_fixture, drain_of
 
 GOOD = {"pool": "h100", "gpus": 1, "duration": "1h", "reason": "run 4"}
 
@@ -29,7 +29,7 @@ def post(at: ApiFixture, body: object = GOOD, key: str | None = "k1", who: str =
 
 def decide(at: ApiFixture) -> int:
     """What a cycle does with the inbox."""
-    return InboxDrain(at.book, at.state)(at.clock.now_s())
+    return drain_of(at.book, at.state)(at.clock.now_s())
 
 
 def kept(at: ApiFixture) -> int:
@@ -243,7 +243,7 @@ def forge(at: ApiFixture, who: str = "acme", **changes: object) -> None:
         "body": json.dumps({"pool": "h100", "gpus": 1, "duration_s": 60, "reason": ""}),
         "token": id_of(token_hash),
         "at_s": NOW_S,
-        "waits": 1,
+        "settled_s": None,
         **changes,
     }
     with sqlite3.connect(at.state / FOLDER / INBOX_NAME) as inbox:
@@ -263,7 +263,7 @@ def forge(at: ApiFixture, who: str = "acme", **changes: object) -> None:
         {"body": "[]"},
         {"body": '{"pool": "h100", "gpus": "1", "duration_s": 60, "reason": ""}'},
         {"body": '{"pool": "h100", "gpus": 1, "duration_s": 60, "reason": "", "startup": "b"}'},
-        {"body": "[" * 100_000},
+        {"body": "[" * 60_000},
         {"body": b"\xff"},
         {"id": "../x"},
         {"at_s": "now"},

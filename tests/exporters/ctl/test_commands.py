@@ -13,11 +13,12 @@ import pytest
 
 from exporters.ctl.cli import main
 from exporters.ctl.formatting import credits_text
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.cycle.commit import apply_program
-from scheduler.jobs.inbox import InboxDrain
+from quotas.book.view_file import publish
+from scheduler.clock import SystemClock
 from tests.cli.command import CommandResult, environment, run_in_process
-from tests.exporters.api.api_fixture import NOW_S, fill, mint_all
+from tests.exporters.api.api_fixture import NOW_S, drain_of, fill, mint_all, publishing
 from tests.exporters.api.test_advance import tranched
 from tests.exporters.api.test_serve import serving
 
@@ -37,8 +38,10 @@ class Served:
         return run_in_process(*arguments, env=environment(**own), entry=main)
 
     def decide(self) -> int:
-        """What a cycle does with the inbox."""
-        return InboxDrain(self.book, self.state)(NOW_S)
+        """What a cycle does with the inbox, and the publishing after it."""
+        answered = drain_of(self.book, self.state)(NOW_S)
+        publish(self.book, Address(self.state).view, SystemClock().now_s())
+        return answered
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     book = Book.open(state)
     fill(book)
     tokens = mint_all(book)
-    with serving(state) as (_, url):
+    with publishing(book, state, SystemClock()), serving(state) as (_, url):
         yield Served(state, book, url, tokens)
     book.close()
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from exporters.api.app import build_app
 from exporters.api.server import listener
-from tests.exporters.api.api_fixture import PLENTY, ApiFixture
+from tests.exporters.api.api_fixture import PLENTY, ApiFixture, publishing
 from tests.exporters.api.conftest import fresh_api, reading
 
 __all__ = ["fresh_api", "reading"]
@@ -52,6 +52,7 @@ def listening(at: ApiFixture) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False))
     thread = threading.Thread(target=server.run, args=([made],), daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{made.getsockname()[1]}/portal/"
+    with publishing(at.book, at.state, at.clock):
+        yield f"http://127.0.0.1:{made.getsockname()[1]}/portal/"
     server.should_exit = True
     thread.join(10)

@@ -13,8 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from quotas.book.actions.requests import read_requests
-from scheduler.jobs.inbox import InboxDrain
-from tests.exporters.api.api_fixture import NOW_S, ApiFixture
+from tests.exporters.api.api_fixture import NOW_S, ApiFixture, drain_of
 
 PHONE = {"viewport": {"width": 320, "height": 640}}
 DESKTOP = {"viewport": {"width": 1100, "height": 900}}
@@ -91,7 +90,7 @@ def test_a_visit(
         page.locator("input[name=length]").fill("2")
         page.get_by_role("button", name=said.ask).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(said.asked)
-        assert InboxDrain(fresh_api.book, fresh_api.state)(NOW_S) == 1
+        assert drain_of(fresh_api.book, fresh_api.state)(NOW_S) == 1
         expect(page.get_by_role("heading", level=1)).to_have_text(said.done, timeout=15_000)
         page.get_by_role("link", name=said.back).click()
         expect(page.get_by_role("cell", name="h100").first).to_be_visible()
@@ -107,7 +106,7 @@ def test_a_notice_is_acknowledged(chromium: Browser, address: str, fresh_api: Ap
         enter(page, fresh_api.tokens["acme"])
         page.get_by_role("button", name="I have read it").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Asked")
-        assert InboxDrain(fresh_api.book, fresh_api.state)(NOW_S) == 1
+        assert drain_of(fresh_api.book, fresh_api.state)(NOW_S) == 1
         expect(page.get_by_role("heading", level=1)).to_have_text("Done", timeout=15_000)
         page.get_by_role("link", name="Back to the page").click()
         expect(page.locator(".notice.live")).to_contain_text("read 1 Jan 1970")

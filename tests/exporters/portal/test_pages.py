@@ -18,9 +18,8 @@ from quotas.messages.levels import LEVELS
 from quotas.state.notices import LIVE_NOTICES
 from quotas.state.requests import LIVE_REQUESTS
 from quotas.state.snapshot import Decision
-from scheduler.jobs.inbox import InboxDrain
 from tests.builders import Z, a_notice, notice_facts, seen
-from tests.exporters.api.api_fixture import NOW_S, ApiFixture, run_of
+from tests.exporters.api.api_fixture import NOW_S, ApiFixture, drain_of, run_of
 from tests.quotas.book.book_builders import lease_of, result_of
 
 from .portal_client import PortalClient, signed_in
@@ -36,7 +35,7 @@ GOOD = {"pool": "h100", "gpus": "1", "length": "2", "unit": "h", "reason": "run 
 
 def decide(at: ApiFixture) -> int:
     """What a cycle does with the inbox."""
-    return InboxDrain(at.book, at.state)(at.clock.now_s())
+    return drain_of(at.book, at.state)(at.clock.now_s())
 
 
 def asked(portal_client: PortalClient, **changes: str) -> str:

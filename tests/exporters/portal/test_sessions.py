@@ -18,7 +18,7 @@ from exporters.api.app import build_app
 from exporters.portal.sessions import COOKIE, SESSION_MAX_AGE_S, Sessions, signing_key
 from quotas.book import BookError
 from quotas.book.actions.tokens import revoke_token
-from quotas.book.inbox import FOLDER, waiting_messages
+from quotas.book.inbox import FOLDER, Inbox, waiting_messages
 from quotas.model.tokens import fingerprint, id_of, write_token
 from scheduler.clock import SystemClock
 from tests.exporters.api.api_fixture import NOW_S, PLENTY, ApiFixture, api_fixture
@@ -132,6 +132,7 @@ def test_a_session_ends(fresh_api: ApiFixture) -> None:
 
 def test_the_machine_s_clock_ends_a_session(fresh_api: ApiFixture) -> None:
     """With the clock of `cohortd serve`, too, the cookie opens nothing twelve hours later."""
+    fresh_api.client.get("/healthz")  # which publishes
     with freeze_time(datetime.fromtimestamp(NOW_S, UTC), real_asyncio=True) as wall:
         app = build_app(fresh_api.state, fresh_api.inbox, SystemClock().now_s, rates=PLENTY)
         portal_client = signed_in(replace(fresh_api, client=TestClient(app)))
@@ -153,12 +154,22 @@ def test_a_revocation_holds_at_the_next_request(fresh_api: ApiFixture) -> None:
     assert other.ask("/portal/").status_code == 200
 
 
-def test_signing_out_ends_it_in_this_browser(fresh_api: ApiFixture) -> None:
-    """The cookie is taken back."""
-    portal_client = signed_in(fresh_api)
+def test_signing_out_ends_it_on_the_server(fresh_api: ApiFixture) -> None:
+    """The cookie is taken back, and a copy of it opens nothing, nor after a restart."""
+    portal_client, other = signed_in(fresh_api), signed_in(fresh_api)
+    copied = dict(portal_client.cookies)
     answer = portal_client.post("/portal/sign-out", portal_client.form("/portal/sign-out"))
     assert answer.headers["location"] == "/portal/sign-in?reason=signed-out"
     assert "Max-Age=0" in answer.headers["set-cookie"]
+    restarted = Inbox(fresh_api.state)
+    for inbox in (fresh_api.inbox, restarted):
+        app = build_app(fresh_api.state, inbox, fresh_api.clock.now_s, rates=PLENTY)
+        thief = PortalClient(replace(fresh_api, client=TestClient(app)))
+        thief.cookies.update(copied)
+        refused = thief.ask("/portal/")
+        assert refused.headers["location"] == "/portal/sign-in?reason=session-ended"
+    restarted.close()
+    assert other.ask("/portal/").status_code == 200
 
 
 @pytest.mark.parametrize("path", [*POSTS, SIGN_IN])
