@@ -42,9 +42,9 @@ from quotas.ledger.transfers import (
     charge_transfer,
     end_transfers,
 )
-from quotas.metering.runs import Metered, Run, periods_due
+from quotas.metering.runs import Metered, Run
 from quotas.model.program import Program
-from quotas.model.units import Period
+from quotas.model.units import HOUR_S, Period, month_start_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +153,24 @@ def _cohorts(program: Program, grants: Iterable[GrantBalance]) -> dict[str, str]
     left = {grant.startup: grant.cohort for grant in grants}
     left |= {startup.name: startup.cohort for startup in program.former_members()}
     return left | {startup.name: startup.cohort for startup in program.startups()}
+
+
+def periods_due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+    """The periods of a run to post now: none, or all that is unposted, cut at each edge.
+
+    Due are an ended run, an hour unposted, and an edge (month end, grant edge) passed.
+    A run without an accepted rate posts nothing.
+    """
+    period = run.unposted(confirmed_s)
+    if run.rate_ucr_per_h is None or period.seconds == 0:
+        return ()
+    cuts = set(edges)
+    month_s = month_start_s(period.start_s, 1)
+    while month_s <= period.end_s:
+        cuts.add(month_s)
+        month_s = month_start_s(month_s, 1)
+    parts = period.split(cuts)
+    passed = len(parts) > 1 or period.end_s in cuts
+    if run.end_s is None and period.seconds < HOUR_S and not passed:
+        return ()
+    return tuple(parts)

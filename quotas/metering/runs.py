@@ -14,12 +14,10 @@ sweeps is the state in the second one, and the instant of its last change (`modi
   server that is on is charged from `modified_s`, and the time before that is unconfirmed. A server
   that went off is charged until it was last confirmed, and the time from there to `modified_s` is
   unconfirmed. If cohortd powered the server off itself, the instant of that call dates the end.
-  The provider's bill or an operator decides about unconfirmed time.
 * A server that starts after `at_s` and before its answer was read (`read_s`) is first seen, and
   charged, from its `modified_s`.
-* A server that is billable at both sweeps ran all the while, unless it was modified so late that
-  it may have been off and on again. One that is off at both sweeps, but was modified so late, may
-  have run.
+* A server that is on at both sweeps ran all the while, and one that is off did not run, unless it
+  was modified so late that it may have gone off and on again.
 * A server that is gone ended when it was last confirmed.
 
 Invariants
@@ -47,7 +45,7 @@ from types import MappingProxyType
 from quotas.metering.prices import Prices
 from quotas.model.observation import Complete, Server, Sweep
 from quotas.model.program import Program, Startup
-from quotas.model.units import HOUR_S, Period, cost_ucr, month_start_s
+from quotas.model.units import Period, cost_ucr
 
 SHORTEST_BOUNCE_S = 40
 """No GPU server was ever recorded to stop and start again in less (scaleway/facts.md 2.1)."""
@@ -287,10 +285,7 @@ class _Zone:
     def _may_have_run(
         self, server: Server, until_s: int, longer_than_s: int
     ) -> Iterable[UnconfirmedPeriod]:
-        """The time from the last sweep, in which the server was off, to its last change.
-
-        Nothing if that is not longer than so much.
-        """
+        """The time from the sweep that showed the server off to its last change, if long enough."""
         owner = self.program.owner(server.project_id, self.sweep.at_s)
         if owner is None or self.confirmed_s is None or self._gpus(server) == 0:
             return
@@ -403,24 +398,3 @@ def _unconfirmed(run: Run, from_s: int, until_s: int) -> UnconfirmedPeriod:
 def _continue_run(before: Run, after: Run) -> Run:
     """The run after a gap in which the server may have been off, as if it had run on."""
     return replace(after, up_since_s=before.up_since_s, started_by=before.started_by)
-
-
-def periods_due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
-    """The periods of a run to post now: none, or all that is unposted, cut at each edge.
-
-    Due are an ended run, an hour unposted, and an edge (month end, grant edge) passed.
-    A run without an accepted rate posts nothing.
-    """
-    period = run.unposted(confirmed_s)
-    if run.rate_ucr_per_h is None or period.seconds == 0:
-        return ()
-    cuts = set(edges)
-    month_s = month_start_s(period.start_s, 1)
-    while month_s <= period.end_s:
-        cuts.add(month_s)
-        month_s = month_start_s(month_s, 1)
-    parts = period.split(cuts)
-    passed = len(parts) > 1 or period.end_s in cuts
-    if run.end_s is None and period.seconds < HOUR_S and not passed:
-        return ()
-    return tuple(parts)

@@ -135,7 +135,8 @@ PANELS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "scheduler.cli.setup.serve": {
             "serve": (
-                "Serve the API until SIGTERM. It needs no Scaleway key, and writes only its inbox."
+                "Serve the API until SIGTERM. It needs no key and no database, and writes only its "
+                "inbox."
             ),
         },
         "scheduler.cli.access.tokens": {

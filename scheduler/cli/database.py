@@ -26,9 +26,10 @@ Database = Annotated[
 
 
 def with_database(app: typer.Typer) -> None:
-    """Add the option to every command of an application that takes `state`."""
+    """Add the option to every command of an application that takes `state`, once."""
     for info in app.registered_commands:
-        if info.callback is not None and "state" in inspect.signature(info.callback).parameters:
+        taken = inspect.signature(info.callback).parameters if info.callback else {}
+        if info.callback and "state" in taken and "database" not in taken:
             info.callback = _with_database(info.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:

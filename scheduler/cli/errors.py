@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from quotas.model.text import clean_lines
-
 
 @contextmanager
 def exit_with_sentence() -> Iterator[None]:
@@ -50,5 +48,7 @@ def exit_with_sentence() -> Iterator[None]:
 def end(sentence: str, code: int) -> NoReturn:
     """Print a sentence, if there is one, without control characters, and exit."""
     if sentence:
+        from quotas.model.text import clean_lines
+
         print(clean_lines(f"cohortd: {sentence}"), file=sys.stderr)
     sys.exit(code)

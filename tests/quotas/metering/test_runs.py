@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quotas.ledger.posting import periods_due
 from quotas.metering.runs import (
     SHORTEST_BOUNCE_S,
     Catalogue,
@@ -16,7 +17,6 @@ from quotas.metering.runs import (
     Run,
     UnconfirmedPeriod,
     meter,
-    periods_due,
 )
 from quotas.model.observation import Cause, Partial, Server, Sweep
 from quotas.model.program import Program, Tenure

@@ -60,6 +60,7 @@ class Evidence:
     other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
     committed: set[int]
+    looks: set[int]
     revoked_rules: list[Row]
     organization: Organization
     cycle_records: list[CycleRecord]
@@ -74,11 +75,11 @@ class Evidence:
 
     @cached_property
     def complete(self) -> Mapping[str, list[Swept]]:
-        """By zone: the sweeps of committed cycles that answered Complete, in order."""
+        """By zone: the Complete sweeps of committed cycles and of quiet looks, in order."""
         kept: dict[str, list[Swept]] = defaultdict(list)
         for zone, sweeps in self.swept.items():
             complete = (each for each in sweeps if each.outcome == "Complete")
-            kept[zone] = [each for each in complete if each.cycle_s in self.committed]
+            kept[zone] = [each for each in complete if each.cycle_s in self.committed | self.looks]
         return kept
 
     def owned(self, server: str) -> list[Interval]:
@@ -124,6 +125,7 @@ def evidence_of(play: Play) -> Evidence:
         accepted=play.program_operator.accepted,
         watched=play.cycle_checks.wrong,
         committed=play.cycle_checks.committed,
+        looks=play.cycle_checks.looks,
         organization=play.organization,
         cycle_records=play.cycle_records,
         confirmed=play.program_operator.confirmed,

@@ -52,7 +52,8 @@ class CleanCycles:
         zones = list(found.swept)
         for zone in zones:
             for sweep in found.complete[zone]:
-                if not sweep.is_stale and sweep.asked_s == sweep.at_s:
+                is_cycle = sweep.cycle_s in found.committed
+                if is_cycle and not sweep.is_stale and sweep.asked_s == sweep.at_s:
                     seen[sweep.at_s] += 1
         self._troubles = {name: union(spans) for name, spans in troubled(found).items()}
         self._troubles["all"] = union(

@@ -17,7 +17,7 @@ from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, exp
 from quotas.metering.runs import Run
 from quotas.model.program import Grant
 from quotas.model.units import DAY_S, HOUR_S, Period
-from scheduler.views import assemble
+from scheduler import cycle
 
 from ..scenario.events import NOBODY
 from ..scenario.people import STRANGER
@@ -216,7 +216,7 @@ def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
     def wrong(program: Any, grants: Any, metered: Any, now_s: int, holds: Any) -> Any:
         return right(program, grants, metered, 0, holds)
 
-    patch.setattr(assemble, "post_due", wrong)
+    patch.setattr(cycle, "post_due", wrong)
 
 
 @mutant_of(needs=_holding)

@@ -39,6 +39,8 @@ class CycleChecks:
         self.checks: Counter[str] = Counter()
         self.committed: set[int] = set()
         """The cycles whose results are in the book, by the daemon's time."""
+        self.looks: set[int] = set()
+        """The instants of looks that found nothing new, and needed no cycle."""
         self.wrote: Any = None
         """The result that was committed last."""
         self._rng = random.Random(f"{seed}/watch")

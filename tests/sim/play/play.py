@@ -241,7 +241,7 @@ class Play:
         else:
             with self.book.writing() as connection:
                 connection.execute(update(ZONE).values(confirmed_until_s=now_s))
-        self.cycle_checks.committed.add(now_s)
+        self.cycle_checks.looks.add(now_s)
         return True
 
     def _are_answered(self) -> None:
