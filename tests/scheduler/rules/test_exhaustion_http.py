@@ -153,11 +153,11 @@ class HttpHarness:
 
 
 def test_one_server_lands_at_zero(process: Running, tmp_path: Path) -> None:
-    """Credits end within +0.46 and -0.02, by book and region, and every step is announced."""
+    """Credits end within +0.47 and -0.02, by book and region, and every step is announced."""
     bench = HttpHarness(process, tmp_path, 0, STOP_S)
     bench.run_to_the_end(bench.start())
-    assert -20_000 <= bench.landed_ucr() <= 460_000
-    assert -20_000 <= GRANTED_UCR - bench.truth_ucr() <= 460_000
+    assert -20_000 <= bench.landed_ucr() <= 470_000
+    assert -20_000 <= GRANTED_UCR - bench.truth_ucr() <= 470_000
     assert bench.told() == [("runway", 60), ("runway", 10), ("credits", 60)]
     assert verify(bench.book).fault is None
 
@@ -173,9 +173,9 @@ def test_it_lands_closer_once_its_stops_were_measured(process: Running, tmp_path
             assert bench.view.status.stop_latency_s == {f"{TYPE}@{ZONE}": 7}
         bench.run_to_the_end(bench.start())
         landed.append(bench.landed_ucr())
-        # With a cycle of 60 s, cohortd's own call dates the end, and the stop itself is not charged.
+        # With a cycle of 60 s, the call dates the end: the stop itself is not charged.
         assert abs(GRANTED_UCR - bench.truth_ucr() - landed[-1]) <= RATE * STOP_S // HOUR_S + 1
         assert verify(bench.book).fault is None
     default_ucr, measured_ucr = landed
-    assert -20_000 <= measured_ucr <= 460_000
+    assert -20_000 <= measured_ucr <= 470_000
     assert measured_ucr < default_ucr
