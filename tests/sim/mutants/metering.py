@@ -65,8 +65,9 @@ def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def unconfirmed_time_is_never_set_aside(patch: pytest.MonkeyPatch) -> None:
-    """A server that is on at both sweeps counts as on in between, whatever its dates say."""
-    patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
+    """No unconfirmed time is recorded: what may have run in a gap is lost."""
+    right = assemble.meter
+    patch.setattr(assemble, "meter", lambda *args: replace(right(*args), unconfirmed_periods=()))
 
 
 @mutant_of()
