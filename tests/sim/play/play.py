@@ -1,7 +1,8 @@
 """A play of one script: a region, a program, a book, and one or two daemons in lock-step.
 
-Cycles run at polls some hours apart, at each edge that the daemon names, and a minute after
-a stop. The book is the one in memory or the real one; both run the same `scheduler.cycle`.
+Cycles run at polls some hours apart, at each edge that the daemon names, half a minute after a
+stop, and within 30 s of each change that costs or saves money. Looks that find nothing new need no
+cycle. The book is the one in memory or the real one; both run the same `scheduler.cycle`.
 """
 
 from __future__ import annotations
