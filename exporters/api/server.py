@@ -35,7 +35,7 @@ class BoundedProtocol(H11Protocol):
     incomplete_s: float | None = None
     """Since when the connection has owed a request; None while a request is answered."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         """Begin to wait for a request, and close whoever has waited longest if too many do."""
         super().connection_made(transport)
         self._await_request()

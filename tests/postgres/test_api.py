@@ -101,14 +101,20 @@ def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None
         assert [item["state"] for item in found.json("/v1/requests")["items"]] == ["open"]
 
 
-@pytest.mark.parametrize("changed", [{"pool": "h\0"}])
-def test_what_a_row_cannot_hold_is_refused_and_stops_no_cycle(
-    address: Address, changed: dict[str, object]
+@pytest.mark.parametrize(
+    ("changed", "state"),
+    [
+        pytest.param({"reason": "a\0b"}, "done", id="a reason is cleaned, and kept"),
+        pytest.param({"pool": "h\0"}, "refused", id="a name is refused"),
+    ],
+)
+def test_what_a_row_cannot_hold_stops_no_cycle(
+    address: Address, changed: dict[str, object], state: str
 ) -> None:
-    """A text that SQLite could keep and PostgreSQL cannot is refused once, with a sentence."""
+    """A text that SQLite could keep and PostgreSQL cannot is cleaned or refused, once."""
     with api_fixture(address) as found:
         answer = post(found, GOOD | changed)
         assert answer.status_code == 202
         drain = drain_of(found.book, found.state)
         assert (drain(NOW_S), drain(NOW_S)) == (1, 0)
-        assert found.json(answer.headers["location"])["state"] == "refused"
+        assert found.json(answer.headers["location"])["state"] == state

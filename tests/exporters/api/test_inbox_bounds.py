@@ -118,7 +118,7 @@ def test_neither_a_lock_nor_a_write_ahead_log_delays_a_read(inbox: Path) -> None
     path = inbox / FOLDER / INBOX_NAME
     command = [sys.executable, "-c", HOLD, str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as holder:  # type: ignore[call-overload]
+    with subprocess.Popen(command, text=True, **pipes) as holder:  # type: ignore[call-overload]  # pipes
         assert holder.stdout.readline() == "held\n"
         assert waiting_messages(inbox, 1000) == []
         holder.stdin.close()

@@ -61,7 +61,7 @@ def calls_of(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             rule = registry.RULES[name]
             part = registry.restricts(name)
             part = replace(part, find=counted(f"{name} restricts", part.find))
-            patch.setitem(registry.RULES, name, replace(rule, restricts=part))  # type: ignore[arg-type]
+            patch.setitem(registry.RULES, name, replace(rule, restricts=part))  # type: ignore[arg-type]  # either
         decide(snapshot)
     return calls
 

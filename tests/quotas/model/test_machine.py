@@ -59,7 +59,7 @@ def in_state(machine: Machine[Any], state: StrEnum) -> Any:
     if machine is INTENTS:
         return an_intent(state=state)
     if machine is REQUESTS:
-        return Request("acme", "h100", 2, 3600, "", "cto", 5, state=state)  # type: ignore[arg-type]
+        return Request("acme", "h100", 2, 3600, "", "cto", 5, state=state)  # type: ignore[arg-type]  # text
     return None
 
 
@@ -110,15 +110,15 @@ def test_a_row_reads_back_as_the_state_and_an_unknown_text_raises(machine: Machi
         found = in_state(machine, state.value)
         assert found is not None and found.state is state
     with pytest.raises(ValueError, match="'held' is not a valid"):
-        in_state(machine, "held")  # type: ignore[arg-type]
+        in_state(machine, "held")  # type: ignore[arg-type]  # text
 
 
 def test_an_unknown_mode_raises() -> None:
     """A program or a notice with an unknown mode is refused; a known text becomes the mode."""
-    assert Program("p", 1, mode="off").mode is Mode.OFF  # type: ignore[arg-type]
+    assert Program("p", 1, mode="off").mode is Mode.OFF  # type: ignore[arg-type]  # text
     assert a_notice(mode="shadow").mode is Mode.SHADOW
     with pytest.raises(ValueError, match="'on' is not a valid Mode"):
-        Program("p", 1, mode="on")  # type: ignore[arg-type]
+        Program("p", 1, mode="on")  # type: ignore[arg-type]  # text
     with pytest.raises(ValueError, match="'on' is not a valid Mode"):
         a_notice(mode="on")
 

@@ -11,7 +11,7 @@ import heapq
 import random
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text, update
@@ -30,6 +30,7 @@ from ..scenario.events import HAND, IAM, IAM_POINTS, NOBODY, OFTEN
 from ..scenario.iam_edits import LAST_EDIT_S
 from ..scenario.people import STRANGER
 from ..scenario.script import NAMES, POINTS, START_S, ZONES, Event, Script
+from .book_rows import balances_of, transfers_of
 from .cloud import RegionCloud
 from .cycle_checks import CycleChecks
 from .iam import CycleRecord, Organization, RegionPermissions
@@ -83,7 +84,9 @@ class Play:
         self._answers = random.Random(f"{script.seed}/answers")
         self._read: set[tuple[str, str, int]] = set()
         self._held: set[int | None] = set()
-        self.cycle_checks = CycleChecks(script.seed, self._transfers, self._balances)
+        self.cycle_checks = CycleChecks(
+            script.seed, partial(transfers_of, self.book), partial(balances_of, self.book)
+        )
         self._is_nested = False
         self.cycle_records: list[CycleRecord] = []
         self.organization = Organization(self.region)
@@ -270,29 +273,6 @@ class Play:
         """The view of a cycle in which no time passed: nobody did anything meanwhile."""
         if view.status.at_s - self.offset_s == self.region.now_s and not self._is_nested:
             self.cycle_checks.published(view)
-
-    def _balances(self) -> dict[str, int]:
-        """The balance of each account of the book."""
-        if isinstance(self.book, InMemoryBook):
-            return dict(self.book.balances)
-        with self.book.reading() as connection:
-            rows = connection.execute(text("SELECT account, amount_ucr FROM balance"))
-            return {row.account: row.amount_ucr for row in rows}
-
-    def _transfers(self, from_: int) -> list[Any]:
-        """The transfers of the book from the n-th on."""
-        if isinstance(self.book, InMemoryBook):
-            return list(islice(self.book.posted.values(), from_, None))
-        query = text(
-            "SELECT t.*, e.account, e.amount_ucr FROM "
-            "(SELECT * FROM transfer ORDER BY id LIMIT 1000000 OFFSET :from_) t "
-            "JOIN entry e ON e.transfer_id = t.id ORDER BY t.id, e.position"
-        )
-        with self.book.reading() as connection:
-            rows: dict[int, list[Any]] = {}
-            for row in connection.execute(query, {"from_": from_}):
-                rows.setdefault(row.id, []).append(tuple(row))
-            return list(rows.values())
 
     def once(self) -> int:
         """Run one cycle of one daemon; returns the pause before the next, or 0 for a poll."""
